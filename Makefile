@@ -1,0 +1,75 @@
+# Two commands do all the set-up: `make book` (the rendered book) and `make test`.
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+JB      := $(BIN)/jupyter-book build --all -W -n --keep-going -q
+CHAPTERS = $(BIN)/python tools/chapters.py
+
+# Every command runs the notebooks in the same way: one thread each, two at a time.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_OFFLINE := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+
+.PHONY: help book test lab html chapter chapters check unit notebooks bench gpu clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.txt pyproject.toml
+	@echo "Setting up $(VENV) (a few minutes, once)"
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+book: $(READY)  ## Run every chapter for real and render the book (ONLY="01 02" for some)
+	@$(CHAPTERS) --into _build/run $(ONLY)
+	@$(JB) _build/run --path-output .
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+html: $(READY)  ## Render the committed notebooks, running nothing
+	@$(JB) . --path-output .
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+lab: $(READY)  ## Open the chapters in JupyterLab
+	@$(BIN)/jupyter lab book
+
+chapter: $(READY)  ## Write one chapter's module and committed notebook: make chapter N=3
+	@test -n "$(N)" || { echo "Which chapter? make chapter N=3"; exit 2; }
+	@$(BIN)/python tools/tangle.py
+	@$(CHAPTERS) $(N)
+
+chapters: $(READY)  ## Write all modules and committed notebooks
+	@$(BIN)/python tools/tangle.py
+	@$(CHAPTERS)
+
+check: $(READY)  ## Text, notebook and module agree; lint; types; import order
+	@$(BIN)/python tools/check.py
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+unit: $(READY)  ## The unit tests
+	@$(BIN)/pytest -n 2 --dist loadfile tests
+
+notebooks: $(READY)  ## Run every notebook again and compare its outputs
+	@$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 900 \
+	  --nbval-sanitize-with tools/sanitize.cfg -n 2 --dist loadfile book
+
+test: check unit notebooks  ## Everything: checks, units, notebooks, site, a short make book
+	@$(MAKE) --no-print-directory html
+	@$(BIN)/pytest tests/site
+	@$(MAKE) --no-print-directory book ONLY="00 01"
+
+bench: $(READY)  ## Speed against the references, side by side, into bench/record.json
+	@$(BIN)/python tools/bench.py
+
+gpu:  ## The unit tests and chapters on CUDA, with the Python found here
+	@$(PYTHON) tools/gpu.py
+
+clean:  ## Remove what was built (the environment stays)
+	@rm -rf _build

@@ -1,0 +1,301 @@
+"""The book's drawings: one palette, one way to show a picture, the map of BERT.
+
+Chapters draw with these in cells whose input is folded. Nothing in the package
+imports this module, and it imports nothing of the package. It needs matplotlib
+(`pip install "minibert-book[book]"`).
+"""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+__all__ = [
+    "COLOURS",
+    "bert_map",
+    "heatmap",
+    "mask_grid",
+    "new",
+    "show",
+]
+
+# Okabe and Ito's palette (2008): told apart by colour-blind eyes, and in grey.
+COLOURS = {
+    "token": "#0072B2",
+    "segment": "#E69F00",
+    "position": "#009E73",
+    "query": "#D55E00",
+    "key": "#56B4E9",
+    "value": "#CC79A7",
+    "layer": "#44546A",
+    "masked": "#333333",
+    "special": "#8C8C8C",
+    "padding": "#D9D9D9",
+    "ink": "#222222",
+    "faint": "#9A9A9A",
+    "card": "#FFFFFF",
+}
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": COLOURS["faint"],
+    "axes.labelcolor": COLOURS["ink"],
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["ink"],
+    "ytick.color": COLOURS["ink"],
+    "figure.facecolor": COLOURS["card"],
+    "axes.facecolor": COLOURS["card"],
+    "legend.frameon": False,
+    "axes.grid": False,
+}
+
+
+def new(
+    width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """Make a figure in the book's style: like `plt.subplots`, sized in inches.
+
+    Args:
+        width: inches; 6.4 fills the page's column and stays legible on a phone.
+        height: inches.
+        rows: rows of axes.
+        columns: columns of axes.
+        **options: passed on to `plt.subplots`.
+
+    Returns:
+        The figure and its axes (one, or an array).
+    """
+    with plt.rc_context(STYLE):
+        return plt.subplots(
+            rows, columns, figsize=(width, height), layout="constrained", **options
+        )
+
+
+def show(fig: Figure, alt: str) -> None:
+    """Show `fig` as a PNG with alternative text, and close it.
+
+    Args:
+        fig: the picture.
+        alt: one or two sentences for who cannot see it, built from the plotted numbers.
+
+    Raises:
+        ValueError: `alt` is empty.
+    """
+    if not alt.strip():
+        raise ValueError("a picture needs alternative text: show(fig, alt)")
+    from IPython.display import Image, display
+
+    file = io.BytesIO()
+    fig.savefig(
+        file,
+        format="png",
+        dpi=150,
+        bbox_inches="tight",
+        facecolor=COLOURS["card"],
+        metadata={"Software": None},
+    )
+    plt.close(fig)
+    text = " ".join(alt.split())
+    display(  # type: ignore[no-untyped-call]
+        Image(file.getvalue(), alt=text),  # type: ignore[no-untyped-call]
+        metadata={"image/png": {"alt": text}},
+    )
+
+
+def heatmap(
+    ax: Axes,
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    number: str | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+    colours: str = "Blues",
+) -> None:
+    """Draw a matrix on `ax` with a word beside each row and above each column.
+
+    Args:
+        ax: where to draw.
+        values: (R, C), anything that numpy reads.
+        rows: R labels.
+        columns: C labels.
+        number: a format such as `".2f"` to print each value in its cell.
+        low: the value of the palest colour.
+        high: the value of the darkest colour.
+        colours: a matplotlib colour map.
+    """
+    grid = np.asarray(values, dtype=float)
+    ax.imshow(grid, cmap=colours, vmin=low, vmax=high, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    if number is not None:
+        dark = low + 0.6 * (high - low)
+        for (i, j), value in np.ndenumerate(grid):
+            colour = "white" if value > dark else COLOURS["ink"]
+            ax.text(j, i, format(value, number), ha="center", va="center", color=colour)
+
+
+def mask_grid(ax: Axes, mask: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Draw a boolean mask: filled where a query (row) may look at a key (column).
+
+    Args:
+        ax: where to draw.
+        mask: (S, S), True where looking is allowed.
+        rows: S labels of the queries.
+        columns: S labels of the keys.
+    """
+    grid = np.asarray(mask, dtype=bool)
+    for (i, j), allowed in np.ndenumerate(grid):
+        ax.add_patch(
+            FancyBboxPatch(
+                (j - 0.4, i - 0.4), 0.8, 0.8, boxstyle="round,pad=0,rounding_size=0.12",
+                facecolor=COLOURS["key"] if allowed else COLOURS["card"],
+                edgecolor=COLOURS["key"] if allowed else COLOURS["padding"],
+            )
+        )  # fmt: skip
+    ax.set_xlim(-0.6, grid.shape[1] - 0.4)
+    ax.set_ylim(grid.shape[0] - 0.4, -0.6)
+    ax.set_aspect("equal")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+
+
+def _box(
+    ax: Axes, x: float, y: float, w: float, h: float, text: str, colour: str, lit: bool,
+    size: float = 10, pale: bool = False,
+) -> None:  # fmt: skip
+    face = colour if lit else COLOURS["card"]
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y), w, h, boxstyle="round,pad=0,rounding_size=0.09", linewidth=1.2,
+            facecolor=face, edgecolor=colour if lit else COLOURS["faint"],
+            alpha=0.25 if pale and lit else 1.0, zorder=1 if pale else 2,
+        )
+    )  # fmt: skip
+    if text:
+        ink = "white" if lit and not pale else COLOURS["ink"] if lit else "#6A6A6A"
+        weight = "bold" if lit else "normal"
+        ax.text(
+            x + w / 2, y + h / 2, text, ha="center", va="center", color=ink,
+            fontsize=size, fontweight=weight, zorder=3,
+        )  # fmt: skip
+
+
+def _arrow(ax: Axes, x: float, y0: float, y1: float) -> None:
+    ax.add_patch(
+        FancyArrowPatch(
+            (x, y0), (x, y1), arrowstyle="-|>", mutation_scale=9, linewidth=1.0,
+            color=COLOURS["faint"], zorder=1,
+        )
+    )  # fmt: skip
+
+
+PARTS = {
+    "text": "the text",
+    "tokens": "its tokens",
+    "token": "token embeddings",
+    "segment": "segment embeddings",
+    "position": "position embeddings",
+    "attention": "self-attention",
+    "feed-forward": "feed-forward",
+    "encoder": "the stack of layers",
+    "pooler": "the pooler",
+    "mlm": "the masked-word head",
+    "nsp": "the next-sentence head",
+    "qa": "the answer head",
+    "class": "the classification head",
+    "sentence": "the sentence vector",
+}
+
+
+def bert_map(*lit: str) -> tuple[Figure, str]:
+    """Draw the whole of BERT, from text (bottom) to heads (top).
+
+    Args:
+        *lit: the parts to light up, out of `text`, `tokens`, `token`, `segment`,
+            `position`, `attention`, `feed-forward`, `encoder`, `pooler`, `mlm`,
+            `nsp`, `qa`, `class`, `sentence`; none lights them all.
+
+    Returns:
+        The figure and its alternative text, for `show(*bert_map("attention"))`.
+
+    Raises:
+        ValueError: a part is unknown.
+    """
+    unknown = set(lit) - set(PARTS)
+    if unknown:
+        raise ValueError(f"unknown part {sorted(unknown)}; there are {list(PARTS)}")
+    on = set(lit) or set(PARTS)
+    fig, ax = new(6.4, 6.0)
+    ax.set_xlim(0, 10)
+    ax.set_ylim(0, 10.1)
+    ax.axis("off")
+    words = ["[CLS]", "who", "bit", "?", "[SEP]", "the", "dog", "bit", "[SEP]"]
+    special = {0, 4, 8}
+    left, step = 1.72, 0.905
+
+    _box(ax, left, 0.05, 8.1, 0.62, "who bit?     the dog bit", COLOURS["ink"], "text" in on)
+    _arrow(ax, 5.8, 0.7, 1.0)
+    for i, word in enumerate(words):
+        colour = COLOURS["special"] if i in special else COLOURS["token"]
+        _box(ax, left + i * step, 1.02, 0.84, 0.62, word, colour, "tokens" in on, 9)
+    ax.text(left - 0.15, 1.33, "tokens", ha="right", va="center", fontsize=10)
+
+    rows = [("token", 1.98), ("segment", 2.68), ("position", 3.38)]
+    for name, y in rows:
+        ax.text(left - 0.15, y + 0.28, name, ha="right", va="center", fontsize=10)
+        for i in range(len(words)):
+            label = {"token": "T", "segment": "A" if i < 5 else "B", "position": str(i)}[name]
+            _box(ax, left + i * step, y, 0.84, 0.56, label, COLOURS[name], name in on, 9)
+        if y > 2:
+            ax.text(5.8, y - 0.075, "+", ha="center", va="center", fontsize=10)
+    _arrow(ax, 5.8, 3.96, 4.42)
+
+    _box(ax, left - 0.1, 4.45, 8.3, 2.35, "", COLOURS["ink"], "encoder" in on, pale=True)
+    ax.text(left - 0.2, 5.6, "× L\nlayers", ha="right", va="center", fontsize=10)
+    lit_a = bool({"attention", "encoder"} & on)
+    lit_f = bool({"feed-forward", "encoder"} & on)
+    _box(ax, 2.1, 4.65, 7.3, 0.85, "self-attention, add, norm", COLOURS["layer"], lit_a)
+    _box(ax, 2.1, 5.72, 7.3, 0.85, "feed-forward, add, norm", COLOURS["layer"], lit_f)
+    _arrow(ax, 5.8, 5.5, 5.72)
+    _arrow(ax, 5.8, 6.82, 7.18)
+
+    for i in range(len(words)):
+        _box(ax, left + i * step, 7.2, 0.84, 0.56, f"$h_{i}$", COLOURS["ink"], "encoder" in on, 9)
+    ax.text(left - 0.15, 7.48, "vectors", ha="right", va="center", fontsize=10)
+
+    _arrow(ax, left + 0.42, 7.78, 8.08)
+    _box(ax, left, 8.1, 1.55, 0.56, "pooler", COLOURS["layer"], "pooler" in on, 9.5)
+    heads = [
+        ("nsp", "next\nsentence?", left), ("class", "which\nclass?", left + 1.65),
+        ("mlm", "which word\nis hidden?", left + 3.3), ("qa", "where is\nthe answer?", left + 4.95),
+        ("sentence", "sentence\nvector", left + 6.6),
+    ]  # fmt: skip
+    for name, label, x in heads:
+        _box(ax, x, 9.05, 1.55, 0.95, label, COLOURS["masked"], name in on, 8.5)
+    _arrow(ax, left + 0.6, 8.68, 9.03)
+    ax.plot([left + 0.95, left + 2.4], [8.68, 9.03], color=COLOURS["faint"], lw=1, zorder=1)
+    for x in (left + 4.7, left + 5.72, left + 7.37):
+        _arrow(ax, x, 7.78, 9.03)
+    ax.text(left - 0.15, 9.5, "heads", ha="right", va="center", fontsize=10)
+
+    parts = ", ".join(PARTS[name] for name in PARTS if name in on) if lit else "every part"
+    alt = f"""Map of BERT from bottom to top: text, tokens, token plus segment plus
+        position embeddings, L layers of self-attention and feed-forward, one vector for
+        each token, and heads for next sentence, class, masked word, answer and sentence
+        vector. Lit up here: {parts}."""
+    return fig, " ".join(textwrap.dedent(alt).split())

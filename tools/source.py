@@ -1,0 +1,57 @@
+"""Where chapters lie and how their text is read: shared by the other tools."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "book" / "source"
+EXPORT = re.compile(r"# (minibert/\w+\.py)$")
+METADATA = {
+    "kernelspec": {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    },
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
+
+
+def sources() -> list[Path]:
+    """Every chapter's text, in the order of the book."""
+    return sorted(SOURCE.glob("[0-9][0-9]-*.md"))
+
+
+def read(text: Path) -> NotebookNode:
+    """Read a chapter's text as a notebook without outputs.
+
+    Cell ids are a hash of the cell's type and source, so the same text always
+    gives the same notebook.
+    """
+    nb = jupytext.read(text, fmt="md:myst")
+    nb.metadata = NotebookNode(METADATA)
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    seen: dict[str, int] = {}
+    for cell in nb.cells:
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()
+        seen[digest] = seen.get(digest, 0) + 1
+        cell.id = digest[:12] + (f"-{seen[digest]}" if seen[digest] > 1 else "")
+    nbformat.validate(nb)
+    return nb
+
+
+def exported(nb: NotebookNode) -> list[tuple[str, str]]:
+    """Give the (module path, code) of each cell that begins `# minibert/NAME.py`."""
+    parts = []
+    for cell in nb.cells:
+        first, _, rest = cell.source.partition("\n")
+        match = EXPORT.match(first)
+        if cell.cell_type == "code" and match:
+            parts.append((match[1], rest.strip("\n")))
+    return parts
