@@ -1,3 +1,4 @@
+# Written by tools/tangle.py from book/source/01-attention.md and book/source/02-transformer.md. Edit that, not this.
 """Attention, and the encoder and decoder built from it.
 
 Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `D = H / A`
@@ -18,11 +19,15 @@ __all__ = [
     "padding_mask",
     "split_heads",
     "merge_heads",
+    "attend",
     "SelfAttention",
     "CrossAttention",
     "FeedForward",
     "EncoderLayer",
     "Encoder",
+    "DecoderLayer",
+    "Decoder",
+    "Transformer",
 ]
 
 
@@ -54,6 +59,11 @@ def attention(
     return weights @ value, weights
 
 
+def causal_mask(size: int, device: torch.device | None = None) -> Tensor:
+    """Let each position look at itself and back: (S, S) boolean."""
+    return torch.ones(size, size, dtype=torch.bool, device=device).tril()
+
+
 def padding_mask(attention_mask: Tensor) -> Tensor:
     """Turn 1-for-real, 0-for-padding into a mask for every head.
 
@@ -82,11 +92,6 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
     if mask.ndim == 2:
         return mask[:, None, None, :]
     return mask[:, None, :, :]
-
-
-def causal_mask(size: int, device: torch.device | None = None) -> Tensor:
-    """Let each position look at itself and back: (S, S) boolean."""
-    return torch.ones(size, size, dtype=torch.bool, device=device).tril()
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -126,6 +131,36 @@ def check_mask(mask: Tensor | None, query: Tensor, key: Tensor) -> None:
         )
 
 
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Do what `attention` does, fused, for all heads, and merge them.
+
+    Args:
+        query: (B, A, S, D).
+        key: (B, A, T, D).
+        value: (B, A, T, D).
+        mask: boolean, True may look, broadcasts to (B, A, S, T).
+        dropout: chance that a weight is dropped.
+
+    Returns:
+        (B, S, H).
+
+    Raises:
+        TypeError: the mask is not boolean.
+        ValueError: the mask does not fit.
+    """
+    check_mask(mask, query, key)
+    mixed = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, dropout_p=dropout
+    )
+    return merge_heads(mixed)
+
+
 class SelfAttention(nn.Module):
     """Attention of a sequence to itself, in several heads at once.
 
@@ -152,25 +187,15 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor) -> list[Tensor]:
         """Query, key, value of `x` (B, S, H): each (B, A, S, D)."""
-        query, key, value = self.qkv(x).chunk(3, dim=-1)
-        heads = self.num_heads
-        return (
-            split_heads(query, heads),
-            split_heads(key, heads),
-            split_heads(value, heads),
-        )
+        parts = self.qkv(x).chunk(3, dim=-1)  # three of (B, S, H)
+        return [split_heads(part, self.num_heads) for part in parts]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix `x` (B, S, H) -> (B, S, H); True in `mask` may look."""
-        query, key, value = self.project(x)  # (B, A, S, D)
-        check_mask(mask, query, key)
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=dropout
-        )
-        return self.output(merge_heads(mixed))  # (B, S, H)
+        return self.output(attend(*self.project(x), mask, dropout))
 
     def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Give the weights that `forward` uses, (B, A, S, S).
@@ -179,64 +204,6 @@ class SelfAttention(nn.Module):
         in the open and without dropout.
         """
         query, key, value = self.project(x)
-        check_mask(mask, query, key)
-        return attention(query, key, value, mask)[1]
-
-
-class CrossAttention(nn.Module):
-    """Attention of one sequence (queries) to another (keys, values).
-
-    Args:
-        hidden_size: H.
-        num_heads: A, a divisor of H.
-        dropout: chance that a weight is dropped in training.
-
-    Raises:
-        ValueError: `num_heads` does not divide `hidden_size`.
-
-    Source: Vaswani et al. 2017, section 3.2.3.
-    """
-
-    def __init__(
-        self, hidden_size: int, num_heads: int, dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        check_heads(hidden_size, num_heads)
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.query = nn.Linear(hidden_size, hidden_size)
-        self.key_value = nn.Linear(hidden_size, 2 * hidden_size)
-        self.output = nn.Linear(hidden_size, hidden_size)
-
-    def project(
-        self, x: Tensor, memory: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Query of `x` (B, S, H), key and value of `memory`."""
-        key, value = self.key_value(memory).chunk(2, dim=-1)
-        heads = self.num_heads
-        return (
-            split_heads(self.query(x), heads),  # (B, A, S, D)
-            split_heads(key, heads),  # (B, A, T, D)
-            split_heads(value, heads),
-        )
-
-    def forward(
-        self, x: Tensor, memory: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
-        """Mix `memory` (B, T, H) into `x` (B, S, H) -> (B, S, H)."""
-        query, key, value = self.project(x, memory)
-        check_mask(mask, query, key)
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=dropout
-        )
-        return self.output(merge_heads(mixed))  # (B, S, H)
-
-    def weights(
-        self, x: Tensor, memory: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
-        """Give the weights that `forward` uses, (B, A, S, T)."""
-        query, key, value = self.project(x, memory)
         check_mask(mask, query, key)
         return attention(query, key, value, mask)[1]
 
@@ -334,3 +301,228 @@ class Encoder(nn.Module):
         for layer in self.layers:
             x = layer(x, mask)
         return x
+
+
+class CrossAttention(nn.Module):
+    """Attention of one sequence (queries) to another (keys, values).
+
+    Args:
+        hidden_size: H.
+        num_heads: A, a divisor of H.
+        dropout: chance that a weight is dropped in training.
+
+    Raises:
+        ValueError: `num_heads` does not divide `hidden_size`.
+
+    Source: Vaswani et al. 2017, section 3.2.3.
+    """
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_heads(hidden_size, num_heads)
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key_value = nn.Linear(hidden_size, 2 * hidden_size)
+        self.output = nn.Linear(hidden_size, hidden_size)
+
+    def project(self, x: Tensor, memory: Tensor) -> list[Tensor]:
+        """Query of `x` (B, S, H), key and value of `memory`."""
+        parts = [self.query(x), *self.key_value(memory).chunk(2, -1)]
+        return [split_heads(part, self.num_heads) for part in parts]
+
+    def forward(
+        self, x: Tensor, memory: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Mix `memory` (B, T, H) into `x` (B, S, H) -> (B, S, H)."""
+        dropout = self.dropout if self.training else 0.0
+        parts = self.project(x, memory)
+        return self.output(attend(*parts, mask, dropout))
+
+    def weights(
+        self, x: Tensor, memory: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Give the weights that `forward` uses, (B, A, S, T)."""
+        query, key, value = self.project(x, memory)
+        check_mask(mask, query, key)
+        return attention(query, key, value, mask)[1]
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, cross-attention, feed-forward.
+
+    The arguments are `EncoderLayer`'s.
+
+    Source: Vaswani et al. 2017, section 3.1.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        eps: float = 1e-12,
+    ) -> None:
+        super().__init__()
+        self.attention = SelfAttention(
+            hidden_size, num_heads, attention_dropout
+        )
+        self.norm1 = nn.LayerNorm(hidden_size, eps=eps)
+        self.cross = CrossAttention(
+            hidden_size, num_heads, attention_dropout
+        )
+        self.norm2 = nn.LayerNorm(hidden_size, eps=eps)
+        self.mlp = FeedForward(hidden_size, intermediate_size)
+        self.norm3 = nn.LayerNorm(hidden_size, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Decode `x` (B, S, H) beside `memory` (B, T, H) -> (B, S, H).
+
+        `mask` says where `x` may look at itself, `memory_mask`
+        where it may look at `memory`.
+        """
+        x = self.norm1(x + self.dropout(self.attention(x, mask)))
+        seen = self.cross(x, memory, memory_mask)
+        x = self.norm2(x + self.dropout(seen))
+        return self.norm3(x + self.dropout(self.mlp(x)))
+
+
+class Decoder(nn.Module):
+    """A stack of `DecoderLayer`s, `layers` of them."""
+
+    def __init__(
+        self,
+        layers: int,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        eps: float = 1e-12,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DecoderLayer(
+                hidden_size,
+                num_heads,
+                intermediate_size,
+                dropout,
+                attention_dropout,
+                eps,
+            )
+            for _ in range(layers)
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Decode `x` (B, S, H) beside `memory` (B, T, H) -> (B, S, H)."""
+        for layer in self.layers:
+            x = layer(x, memory, mask, memory_mask)
+        return x
+
+
+class Transformer(nn.Module):
+    """An encoder and a decoder that turn one sequence into another.
+
+    Args:
+        source_size: how many different source tokens there are.
+        target_size: how many different target tokens there are.
+        layers: of the encoder, and of the decoder.
+        hidden_size: H.
+        num_heads: A, a divisor of H.
+        intermediate_size: the feed-forward's inner size.
+        max_length: the longest sequence, source or target.
+        dropout: on the embeddings and on what each part adds.
+        pad: the source id that is padding.
+
+    Source: Vaswani et al. 2017, figure 1, with learned positions.
+    """
+
+    def __init__(
+        self,
+        source_size: int,
+        target_size: int,
+        *,
+        layers: int = 2,
+        hidden_size: int = 64,
+        num_heads: int = 4,
+        intermediate_size: int = 256,
+        max_length: int = 64,
+        dropout: float = 0.0,
+        pad: int = 0,
+    ) -> None:
+        super().__init__()
+        sizes = (hidden_size, num_heads, intermediate_size, dropout)
+        self.pad = pad
+        self.source = nn.Embedding(source_size, hidden_size)
+        self.target = nn.Embedding(target_size, hidden_size)
+        self.position = nn.Embedding(max_length, hidden_size)
+        self.encoder = Encoder(layers, *sizes, dropout)
+        self.decoder = Decoder(layers, *sizes, dropout)
+        self.output = nn.Linear(hidden_size, target_size)
+
+    def embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
+        """Look `ids` (B, S) up and add positions -> (B, S, H)."""
+        if ids.shape[1] > self.position.num_embeddings:
+            raise ValueError(
+                f"a sequence of {ids.shape[1]} tokens, but max_length "
+                f"is {self.position.num_embeddings}"
+            )
+        return table(ids) + self.position.weight[: ids.shape[1]]
+
+    def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Source ids (B, T) -> vectors (B, T, H) and their mask."""
+        mask = padding_mask(source != self.pad)  # (B, 1, 1, T)
+        x = self.embed(self.source, source)
+        return self.encoder(x, mask), mask
+
+    def decode(
+        self, target: Tensor, memory: Tensor, memory_mask: Tensor
+    ) -> Tensor:
+        """Target ids so far (B, S) -> scores of the next (B, S, V)."""
+        mask = causal_mask(target.shape[1], target.device)
+        x = self.embed(self.target, target)
+        x = self.decoder(x, memory, mask, memory_mask)
+        return self.output(x)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Score each next target token: (B, T), (B, S) -> (B, S, V)."""
+        return self.decode(target, *self.encode(source))
+
+    @torch.no_grad()
+    def translate(
+        self, source: Tensor, start: int, length: int
+    ) -> Tensor:
+        """Write the target token by token, the best one each time.
+
+        Args:
+            source: ids (B, T).
+            start: the id that every target begins with.
+            length: how many tokens to write.
+
+        Returns:
+            Ids (B, length), without `start`.
+        """
+        memory, mask = self.encode(source)
+        target = source.new_full((len(source), 1), start)
+        for _ in range(length):
+            scores = self.decode(target, memory, mask)[:, -1]
+            best = scores.argmax(dim=-1, keepdim=True)  # (B, 1)
+            target = torch.cat([target, best], dim=1)
+        return target[:, 1:]
