@@ -23,6 +23,7 @@ __all__ = [
     "mask_grid",
     "new",
     "show",
+    "transformer_map",
 ]
 
 # Okabe and Ito's palette (2008): told apart by colour-blind eyes, and in grey.
@@ -299,3 +300,52 @@ def bert_map(*lit: str) -> tuple[Figure, str]:
         each token, and heads for next sentence, class, masked word, answer and sentence
         vector. Lit up here: {parts}."""
     return fig, " ".join(textwrap.dedent(alt).split())
+
+
+def transformer_map() -> tuple[Figure, str]:
+    """Draw the encoder and the decoder side by side, for `show(*transformer_map())`.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    fig, ax = new(6.4, 4.6)
+    ax.set_xlim(0, 10)
+    ax.set_ylim(0, 7.6)
+    ax.axis("off")
+    layer, ink = COLOURS["layer"], COLOURS["ink"]
+    _box(ax, 0.55, 1.95, 3.9, 2.75, "", ink, True, pale=True)
+    _box(ax, 5.55, 1.95, 3.9, 4.05, "", ink, True, pale=True)
+    parts = [
+        (0.8, 0.0, "third of march …", ink, False), (5.8, 0.0, "^ 1 9 8", ink, False),
+        (0.8, 0.95, "tokens + positions", COLOURS["token"], True),
+        (5.8, 0.95, "tokens + positions", COLOURS["token"], True),
+        (0.8, 2.25, "self-attention", layer, True), (0.8, 3.55, "feed-forward", layer, True),
+        (5.8, 2.25, "causal self-attention", layer, True),
+        (5.8, 3.55, "cross-attention", COLOURS["query"], True),
+        (5.8, 4.85, "feed-forward", layer, True),
+        (5.8, 6.5, "1 9 8 4", ink, False),
+    ]  # fmt: skip
+    for x, y, label, colour, lit in parts:
+        _box(ax, x, y, 3.4, 0.75, label, colour, lit)
+    for x, y0, y1 in [
+        (2.5, 0.75, 0.95), (2.5, 1.7, 2.25), (2.5, 3.0, 3.55), (7.5, 0.75, 0.95),
+        (7.5, 1.7, 2.25), (7.5, 3.0, 3.55), (7.5, 4.3, 4.85), (7.5, 5.6, 6.5),
+    ]:  # fmt: skip
+        _arrow(ax, x, y0, y1)
+    ax.plot([2.5, 2.5, 5.0, 5.0], [4.3, 5.2, 5.2, 3.92], color=COLOURS["query"], lw=1.6)
+    ax.add_patch(
+        FancyArrowPatch(
+            (5.0, 3.92), (5.8, 3.92), arrowstyle="-|>", mutation_scale=11, linewidth=1.6,
+            color=COLOURS["query"], shrinkA=0, shrinkB=0,
+        )
+    )  # fmt: skip
+    ax.text(3.6, 5.35, "keys, values", color=COLOURS["query"], ha="center", fontsize=9.5)
+    ax.text(0.42, 3.3, "encoder", rotation=90, ha="right", va="center")
+    ax.text(9.6, 3.9, "decoder", rotation=270, ha="left", va="center")
+    alt = (
+        "The transformer. Left, the encoder reads the spoken date: tokens plus positions, "
+        "self-attention, feed-forward. Right, the decoder reads the characters written so "
+        "far: tokens plus positions, causal self-attention, cross-attention to the "
+        "encoder's output (keys and values), feed-forward, and gives each next character."
+    )
+    return fig, alt
