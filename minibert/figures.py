@@ -43,7 +43,7 @@ COLOURS = {
     "card": "#FFFFFF",
 }
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.spines.top": False,

@@ -1,4 +1,7 @@
-# Written by tools/tangle.py from book/source/01-attention.md and book/source/02-transformer.md. Edit that, not this.
+# Written by tools/tangle.py from
+# book/source/01-attention.md
+# book/source/02-transformer.md
+# Edit that, not this.
 """Attention, and the encoder and decoder built from it.
 
 Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `D = H / A`
@@ -32,7 +35,10 @@ __all__ = [
 
 
 def attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scaled dot-product attention, every step in the open.
 
@@ -59,9 +65,12 @@ def attention(
     return weights @ value, weights
 
 
-def causal_mask(size: int, device: torch.device | None = None) -> Tensor:
+def causal_mask(
+    size: int, device: torch.device | None = None
+) -> Tensor:
     """Let each position look at itself and back: (S, S) boolean."""
-    return torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    every = torch.ones(size, size, dtype=torch.bool, device=device)
+    return every.tril()
 
 
 def padding_mask(attention_mask: Tensor) -> Tensor:
@@ -138,7 +147,7 @@ def attend(
     mask: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Do what `attention` does, fused, for all heads, and merge them.
+    """Do what `attention` does, fused, in all heads; merge them.
 
     Args:
         query: (B, A, S, D).
@@ -187,17 +196,24 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def project(self, x: Tensor) -> list[Tensor]:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key, value of `x` (B, S, H): each (B, A, S, D)."""
-        parts = self.qkv(x).chunk(3, dim=-1)  # three of (B, S, H)
-        return [split_heads(part, self.num_heads) for part in parts]
+        query, key, value = (
+            split_heads(part, self.num_heads)
+            for part in self.qkv(x).chunk(3, dim=-1)
+        )
+        return query, key, value
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix `x` (B, S, H) -> (B, S, H); True in `mask` may look."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Mix `x` (B, S, H) -> (B, S, H); True in `mask` looks."""
         dropout = self.dropout if self.training else 0.0
         return self.output(attend(*self.project(x), mask, dropout))
 
-    def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def weights(
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Give the weights that `forward` uses, (B, A, S, S).
 
         `forward` never forms them. This does the sum a second time,
@@ -219,13 +235,15 @@ class FeedForward(nn.Module):
     with erf) as in Devlin et al. 2019, appendix A.2.
     """
 
-    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+    def __init__(
+        self, hidden_size: int, intermediate_size: int
+    ) -> None:
         super().__init__()
         self.up = nn.Linear(hidden_size, intermediate_size)
         self.down = nn.Linear(intermediate_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Work on `x` (B, S, H) -> (B, S, H), position by position."""
+        """Work on each position of `x` alone: (B, S, H) -> same."""
         return self.down(F.gelu(self.up(x)))
 
 
@@ -261,8 +279,10 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(hidden_size, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Encode `x` (B, S, H) -> (B, S, H); True in `mask` may look."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Encode `x` (B, S, H); True in `mask` may look."""
         x = self.norm1(x + self.dropout(self.attention(x, mask)))
         return self.norm2(x + self.dropout(self.mlp(x)))
 
@@ -304,7 +324,7 @@ class Encoder(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of one sequence (queries) to another (keys, values).
+    """Attention of one sequence (queries) to another (keys).
 
     Args:
         hidden_size: H.
@@ -328,15 +348,21 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(hidden_size, 2 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def project(self, x: Tensor, memory: Tensor) -> list[Tensor]:
+    def project(
+        self, x: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Query of `x` (B, S, H), key and value of `memory`."""
-        parts = [self.query(x), *self.key_value(memory).chunk(2, -1)]
-        return [split_heads(part, self.num_heads) for part in parts]
+        key, value = self.key_value(memory).chunk(2, dim=-1)
+        return (
+            split_heads(self.query(x), self.num_heads),
+            split_heads(key, self.num_heads),
+            split_heads(value, self.num_heads),
+        )
 
     def forward(
         self, x: Tensor, memory: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Mix `memory` (B, T, H) into `x` (B, S, H) -> (B, S, H)."""
+        """What `x` (B, S, H) fetches from `memory` (B, T, H)."""
         dropout = self.dropout if self.training else 0.0
         parts = self.project(x, memory)
         return self.output(attend(*parts, mask, dropout))
@@ -387,7 +413,7 @@ class DecoderLayer(nn.Module):
         mask: Tensor | None = None,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
-        """Decode `x` (B, S, H) beside `memory` (B, T, H) -> (B, S, H).
+        """Decode `x` (B, S, H) beside `memory` (B, T, H).
 
         `mask` says where `x` may look at itself, `memory_mask`
         where it may look at `memory`.
@@ -431,7 +457,7 @@ class Decoder(nn.Module):
         mask: Tensor | None = None,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
-        """Decode `x` (B, S, H) beside `memory` (B, T, H) -> (B, S, H)."""
+        """Decode `x` (B, S, H) beside `memory` (B, T, H)."""
         for layer in self.layers:
             x = layer(x, memory, mask, memory_mask)
         return x
@@ -479,12 +505,13 @@ class Transformer(nn.Module):
 
     def embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
         """Look `ids` (B, S) up and add positions -> (B, S, H)."""
-        if ids.shape[1] > self.position.num_embeddings:
+        size, limit = ids.shape[1], self.position.num_embeddings
+        if size > limit:
             raise ValueError(
-                f"a sequence of {ids.shape[1]} tokens, but max_length "
-                f"is {self.position.num_embeddings}"
+                f"a sequence of {size} tokens, but max_length "
+                f"is {limit}"
             )
-        return table(ids) + self.position.weight[: ids.shape[1]]
+        return table(ids) + self.position.weight[:size]
 
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Source ids (B, T) -> vectors (B, T, H) and their mask."""
@@ -495,14 +522,14 @@ class Transformer(nn.Module):
     def decode(
         self, target: Tensor, memory: Tensor, memory_mask: Tensor
     ) -> Tensor:
-        """Target ids so far (B, S) -> scores of the next (B, S, V)."""
+        """Score the token after each: (B, S) -> (B, S, V)."""
         mask = causal_mask(target.shape[1], target.device)
         x = self.embed(self.target, target)
         x = self.decoder(x, memory, mask, memory_mask)
         return self.output(x)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Score each next target token: (B, T), (B, S) -> (B, S, V)."""
+        """Score each next token: (B, T), (B, S) -> (B, S, V)."""
         return self.decode(target, *self.encode(source))
 
     @torch.no_grad()

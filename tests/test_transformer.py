@@ -245,7 +245,7 @@ def test_masks_are_refused_with_a_reason() -> None:
         layer.weights(x, REAL.bool())
     with pytest.raises(ValueError, match=r"\(B, S\) or \(B, S, S\), not \(5,\)"):
         padding_mask(torch.ones(5))
-    with pytest.raises(ValueError, match="goes from -10000.0 to -?0.0"):
+    with pytest.raises(ValueError, match=r"goes from -10000\.0 to -?0\.0"):
         padding_mask((1 - REAL) * -10_000.0)
 
 

@@ -13,7 +13,7 @@ import sys
 
 from source import ROOT, exported, read, sources
 
-HEADER = "# Written by tools/tangle.py from {}. Edit that, not this.\n"
+HEADER = "# Written by tools/tangle.py from\n# {}\n# Edit that, not this.\n"
 
 
 def modules() -> dict[str, str]:
@@ -27,7 +27,7 @@ def modules() -> dict[str, str]:
             if name not in origins.setdefault(module, []):
                 origins[module].append(name)
     return {
-        module: HEADER.format(" and ".join(origins[module]))
+        module: HEADER.format("\n# ".join(origins[module]))
         + "\n\n\n".join(codes)
         + "\n"
         for module, codes in parts.items()
