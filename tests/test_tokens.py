@@ -1,0 +1,495 @@
+"""Ids equal the published tokenizer's, and offsets lead back into the text."""
+
+import doctest
+import json
+import pickle
+import random
+import unicodedata
+from importlib import resources
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import normalizers
+from transformers import AutoTokenizer, BertTokenizer
+
+from minibert import tokens
+from minibert.data import leads, resolve
+from minibert.tokens import SPECIAL, Batch, Encoding, Tokenizer, train_vocabulary
+
+EASY = settings(max_examples=400, deadline=None, derandomize=True)
+TEXT = st.text(max_size=40)  # every code point but lone surrogates
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [one.text for one in leads()]
+
+
+MINILM = Tokenizer.from_pretrained("minilm")
+LEADS = Tokenizer.from_pretrained("leads-4096")
+REFERENCE = BertTokenizer.from_pretrained(resolve("minilm"))
+TINY = Tokenizer([*SPECIAL, "the", "dog", "##s", "bit", "man", "snow", "##man"])
+TOY = "the dog bit the man"
+
+
+# Against transformers
+
+
+def test_ids_equal_on_every_lead(texts):
+    theirs = REFERENCE(texts)
+    ours = [MINILM.encode(text) for text in texts]
+    assert [one.ids for one in ours] == theirs["input_ids"]
+    batch = MINILM(texts[:200])
+    padded = REFERENCE(texts[:200], padding=True, return_tensors="pt")
+    for name in Batch._fields:
+        assert torch.equal(getattr(batch, name), padded[name]), name
+
+
+def test_ids_equal_the_slow_tokenizer(texts):
+    legacy = pytest.importorskip("transformers.models.bert.tokenization_bert_legacy")
+    slow = legacy.BertTokenizerLegacy(str(resolve("minilm") / "vocab.txt"))
+    for text in random.Random(0).sample(texts, 1500):
+        assert MINILM.encode(text).ids == slow(text)["input_ids"]
+
+
+@EASY
+@given(TEXT)
+@example("[CLS] typed by hand [MASK]")
+@example("a" * 100 + " " + "b" * 101)
+@example("snow☃man 故宫 カタカナ 서울 \ufeff\u200b\x00\t")
+def test_ids_equal_on_any_text(text):
+    assert MINILM.encode(text).ids == REFERENCE(text)["input_ids"]
+
+
+@EASY
+@given(
+    st.text("ab c", max_size=30),
+    st.none() | st.text("ab c", min_size=1, max_size=30),  # "" is no pair to them
+    st.integers(3, 20),
+    st.sampled_from(["longest_first", "only_first", "only_second"]),
+)
+def test_truncation_equals_theirs(first, second, max_length, how):
+    args = {"max_length": max_length, "truncation": how}
+    try:
+        ours = MINILM.encode(first, second, **args).ids
+    except ValueError:
+        sizes = [len(MINILM.encode(t or "").ids) - 2 for t in (first, second)]
+        special = 2 if second is None else 3
+        extra = sum(sizes) + special - max_length
+        assert extra > 0
+        if how == "only_second":
+            assert second is None or extra >= sizes[1]
+        else:
+            assert how == "only_first"
+            assert extra >= sizes[0]
+        return
+    theirs = REFERENCE(first, second, **args)["input_ids"]
+    assert ours == theirs
+    assert len(ours) <= max_length
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("strip_accents", [True, False, None])
+@pytest.mark.parametrize("chinese", [True, False])
+def test_every_switch_saves_and_loads_both_ways(
+    lowercase, strip_accents, chinese, tmp_path
+):
+    ours = Tokenizer(
+        MINILM.vocabulary,
+        lowercase=lowercase, strip_accents=strip_accents, chinese=chinese,
+    )  # fmt: skip
+    ours.save_pretrained(tmp_path)
+    again = Tokenizer.from_pretrained(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("Hacía Café, DNA", "故宫博物院 カタ", "Skłodowska naïve Älv"):
+        ids = ours.encode(text).ids
+        assert ids == again.encode(text).ids == theirs(text)["input_ids"]
+    assert again.vocabulary == ours.vocabulary
+
+
+def test_what_transformers_saves_is_read(tmp_path):
+    REFERENCE.save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").unlink(missing_ok=True)
+    assert Tokenizer.from_pretrained(tmp_path).vocabulary == MINILM.vocabulary
+    with pytest.raises(FileExistsError, match=r"tokenizer\.json"):
+        MINILM.save_pretrained(tmp_path)
+
+
+# Offsets
+
+
+def covered(text: str, tokenizer: Tokenizer) -> None:
+    """Each piece is what its place holds, cleaned; what no piece has is nothing."""
+    normal = normalizers.BertNormalizer(
+        lowercase=tokenizer.lowercase, strip_accents=tokenizer.strip_accents
+    ).normalize_str
+    found = tokenizer.encode(text)
+    last, inside, spelled = (0, 0), set(), {}
+    for token, (start, end), word, special in zip(
+        found.tokens, found.offsets, found.words, found.special, strict=True
+    ):
+        if special:
+            assert (start, end, word) == (0, 0, None)
+            continue
+        assert 0 <= start < end <= len(text)
+        assert start >= last[0] and end >= last[1]
+        # Only pieces of one character that was taken apart share a place.
+        assert start >= last[1] or (start, end) == last
+        last = (start, end)
+        inside.update(range(start, end))
+        if token not in SPECIAL:
+            assert token.removeprefix("##") in normal(text[start:end])
+        spelled.setdefault(word, []).append((token, start, end))
+    for parts in spelled.values():
+        if parts[0][0] not in SPECIAL:
+            whole = normal(text[parts[0][1] : parts[-1][2]]).strip()
+            assert "".join(p.removeprefix("##") for p, *_ in parts) == whole
+    for place in set(range(len(text))) - inside:
+        assert not normal(text[place]).strip(), (place, text[place])
+
+
+@EASY
+@given(TEXT)
+@example("cafe\u0301s e\u0301\u0323 \u0301x")
+@example("서울 İstanbul ß ﬁ Ǆ")
+@example("a\u200bb\x00c\ufffdd")
+@pytest.mark.parametrize("tokenizer", [MINILM, LEADS], ids=["minilm", "leads"])
+def test_offsets_lead_back_in_any_text(tokenizer, text):
+    covered(text, tokenizer)
+
+
+def test_offsets_lead_back_in_every_dev_lead():
+    for one in leads("dev"):
+        covered(one.text, MINILM)
+        covered(one.text, LEADS)
+
+
+def test_offsets_equal_theirs_but_for_loose_accents(texts):
+    for text in texts[:500]:
+        if not any(unicodedata.combining(c) for c in text):
+            theirs = REFERENCE(text, return_offsets_mapping=True)["offset_mapping"]
+            assert MINILM.encode(text).offsets == theirs
+
+
+def test_a_loose_accent_stays_with_its_letter():
+    text = "the cafe\u0301 here"
+    start, end = MINILM.encode(text).offsets[2]
+    assert text[start:end] == "cafe\u0301"
+
+
+def test_each_text_of_a_pair_has_its_own_offsets():
+    pair = MINILM.encode("who bit?", TOY)
+    assert pair.tokens == ["[CLS]", "who", "bit", "?", "[SEP]", *TOY.split(), "[SEP]"]
+    assert pair.type_ids == [0] * 5 + [1] * 6
+    assert pair.special == [True, *[False] * 3, True, *[False] * 5, True]
+    assert pair.words == [None, 0, 1, 2, None, 0, 1, 2, 3, 4, None]
+    assert "who bit?"[slice(*pair.offsets[3])] == "?"
+    assert TOY[slice(*pair.offsets[6])] == "dog"
+    assert pair.offsets[4] == (0, 0)
+    theirs = REFERENCE("who bit?", TOY, return_offsets_mapping=True)
+    assert pair.offsets == theirs["offset_mapping"]
+
+
+# What happens to words
+
+
+def test_one_strange_character_takes_the_whole_word():
+    assert TINY.encode("snowman").tokens[1:-1] == ["snow", "##man"]
+    assert TINY.encode("snow☃man").tokens[1:-1] == ["[UNK]"]
+    assert TINY.encode("snow ☃ man").tokens[1:-1] == ["snow", "[UNK]", "man"]
+
+
+def test_a_word_of_more_than_100_characters_is_lost():
+    many = Tokenizer([*SPECIAL, "a", "##a"])
+    assert many.encode("a" * 100).ids.count(many.unk_id) == 0
+    assert many.encode("a" * 101).tokens[1:-1] == ["[UNK]"]
+
+
+def test_case_and_accents():
+    entries = [*SPECIAL, "hacia", "hacía", "Hacía", "Hacia"]
+    cut = {
+        (low, strip): Tokenizer(entries, lowercase=low, strip_accents=strip)
+        .encode("Hacía").tokens[1]
+        for low in (True, False) for strip in (True, False, None)
+    }  # fmt: skip
+    assert cut == {
+        (True, True): "hacia", (True, False): "hacía", (True, None): "hacia",
+        (False, True): "Hacia", (False, False): "Hacía", (False, None): "Hacía",
+    }  # fmt: skip
+
+
+def test_chinese_is_cut_by_character():
+    entries = [*SPECIAL, "故", "宫", "##宫"]
+    assert Tokenizer(entries).encode("故宫").tokens[1:-1] == ["故", "宫"]
+    apart = Tokenizer(entries, chinese=False).encode("故宫").tokens[1:-1]
+    assert apart == ["故", "##宫"]
+
+
+def test_special_tokens_typed_by_hand_are_special_tokens():
+    found = MINILM.encode("the [MASK] bit [sep]")
+    assert found.ids[2] == MINILM.mask_id == 103
+    assert found.special[2] is False
+    assert MINILM.sep_id not in found.ids[1:-1]
+
+
+# Batches
+
+
+def test_a_batch():
+    batch = TINY([TOY, "dogs"], ["the man", ""])
+    assert batch.input_ids.tolist() == [
+        [2, 5, 6, 8, 5, 9, 3, 5, 9, 3], [2, 6, 7, 3, 3, 0, 0, 0, 0, 0],
+    ]  # fmt: skip
+    assert batch.attention_mask.tolist() == [[1] * 10, [1] * 5 + [0] * 5]
+    assert batch.token_type_ids.tolist() == [
+        [0] * 7 + [1] * 3, [0] * 4 + [1] + [0] * 5,
+    ]  # fmt: skip
+    assert Batch._fields == ("input_ids", "attention_mask", "token_type_ids")
+    assert all(tensor.dtype == torch.int64 for tensor in batch)
+    assert isinstance(batch.to("meta"), Batch)
+    assert all(tensor.is_meta for tensor in batch.to("meta"))
+
+
+def test_the_padding_is_pad_wherever_pad_lies():
+    odd = Tokenizer(["a", "[MASK]", "[SEP]", "[CLS]", "[UNK]", "[PAD]"])
+    assert odd(["a a", ""]).input_ids.tolist() == [[3, 0, 0, 2], [3, 2, 5, 5]]
+
+
+def test_one_string_is_a_batch_of_one():
+    assert torch.equal(TINY(TOY).input_ids, TINY([TOY]).input_ids)
+    assert torch.equal(TINY("a", "b").input_ids, TINY(["a"], ["b"]).input_ids)
+
+
+def test_any_collection_of_strings_will_do():
+    for some in ((TOY, "the"), iter([TOY, "the"]), {TOY: 1, "the": 2}):
+        assert TINY(some).input_ids.shape == (2, 7)
+
+
+def test_an_empty_text_is_two_special_tokens():
+    assert TINY("").input_ids.tolist() == [[TINY.cls_id, TINY.sep_id]]
+    assert TINY.encode("", "").tokens == ["[CLS]", "[SEP]", "[SEP]"]
+
+
+def test_fixed_length():
+    assert TINY([TOY], max_length=12, padding="max_length").input_ids.shape == (1, 12)
+    assert TINY([TOY], max_length=4, padding="max_length").input_ids.shape == (1, 4)
+
+
+def test_nothing_is_cut_that_nobody_asked_to_cut():
+    assert TINY("the " * 1000).input_ids.shape == (1, 1002)
+    with pytest.raises(ValueError, match=r"text 1 has 7 tokens.*max_length is 6"):
+        TINY(["the", TOY], max_length=6, truncation=False)
+    assert TINY([TOY], max_length=7, truncation=False).input_ids.shape == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (lambda: TINY([]), ValueError, "no texts"),
+        (lambda: TINY(["a", None]), TypeError, "text 1 .* None"),
+        (lambda: TINY([float("nan")]), TypeError, "text 0 .* nan"),
+        (lambda: TINY(7), TypeError, "7 "),
+        (lambda: TINY(b"a"), TypeError, "bytes"),
+        (lambda: TINY([("a", "b")]), TypeError, "second argument"),
+        (lambda: TINY(["a"], [None]), TypeError, "pair 0"),
+        (lambda: TINY(["a", "b"], ["c"]), ValueError, "2 texts but 1 pairs"),
+        (lambda: TINY.encode(None), TypeError, "text 0"),
+        (lambda: TINY.encode("a", 3), TypeError, "pair 0"),
+        (lambda: TINY("a\ud800"), ValueError, "surrogate.* at place 1"),
+        (lambda: TINY(TOY, max_length=4, truncation="no"), ValueError, "'no'"),
+        (lambda: TINY(TOY, max_length=1), ValueError, "no room"),
+        (lambda: TINY(TOY, max_length=4, truncation="only_second"), ValueError,
+         "no pair"),
+        (lambda: TINY(TOY, "a", max_length=4, truncation="only_second"), ValueError,
+         "not enough"),
+        (lambda: TINY("a", TOY, max_length=4, truncation="only_first"), ValueError,
+         "not enough"),
+        (lambda: TINY("a", padding=False), ValueError, "padding is False"),
+        (lambda: TINY("a", padding="max_length"), ValueError, "max_length=..."),
+        (lambda: TINY.id("cat"), LookupError, "'cat' .* 12"),
+        (lambda: TINY.tokens([0, 12]), IndexError, "id 12 at place 1"),
+        (lambda: TINY.decode([-1]), IndexError, "id -1"),
+        (lambda: TINY.decode(torch.zeros(2, 2, dtype=torch.long)), TypeError, "row"),
+        (lambda: TINY.decode(torch.tensor(3)), TypeError, "row"),
+        (lambda: TINY.decode([1.5]), TypeError, r"1\.5 at place 0"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call()
+
+
+# Vocabularies
+
+
+def test_ids_and_pieces():
+    assert len(LEADS) == 4096 == len(LEADS.vocabulary)
+    assert len(MINILM) == 30522
+    for token in SPECIAL:
+        name = f"{token[1:-1].lower()}_id"
+        assert getattr(MINILM, name) == MINILM.id(token)
+        assert MINILM.tokens([MINILM.id(token)]) == [token]
+    assert MINILM.decode(torch.tensor(MINILM.encode("Dogs bit!").ids)) == "dogs bit!"
+    LEADS.vocabulary.clear()
+    assert len(LEADS.vocabulary) == 4096
+
+
+@pytest.mark.parametrize(
+    ("entries", "kind", "words"),
+    [
+        (SPECIAL[:-1], ValueError, r"lacks \[MASK\]"),
+        ([*SPECIAL, "a", "a"], ValueError, "'a' is twice.* 5 and 6"),
+        ([*SPECIAL, 3], TypeError, "entry 5"),
+        ("abc", TypeError, "list of pieces"),
+    ],
+)
+def test_a_vocabulary_is_checked(entries, kind, words):
+    with pytest.raises(kind, match=words):
+        Tokenizer(entries)
+
+
+def test_the_committed_vocabulary_is_what_training_gives():
+    committed = (resources.files("minibert") / "vocab" / "leads-4096.txt").read_bytes()
+    learned = train_vocabulary([one.text for one in leads("train")], 4096)
+    assert committed.decode() == "".join(f"{piece}\n" for piece in learned)
+    assert LEADS.vocabulary == learned
+
+
+def test_training_repeats_itself_and_nests(texts):
+    one = train_vocabulary(texts[:300], 1200)
+    assert len(one) == 1200
+    assert one == train_vocabulary(iter(texts[:300]), 1200)
+    assert one[:800] == train_vocabulary(texts[:300], 800)
+    assert one[:5] == SPECIAL
+
+
+def test_training_keeps_case_when_told_to():
+    assert "Dog" in train_vocabulary(["Dog Dog Dog"] * 9, 30, lowercase=False)
+    assert "dog" in train_vocabulary(["Dog Dog Dog"] * 9, 30)
+
+
+def test_training_wants_texts_and_room():
+    with pytest.raises(ValueError, match="no texts"):
+        train_vocabulary([], 100)
+    with pytest.raises(TypeError, match="list of strings"):
+        train_vocabulary("the dog", 100)
+    with pytest.raises(ValueError, match=r"size 7 is too small.* 6 entries"):
+        train_vocabulary(["the dog"], 7)
+
+
+@EASY
+@given(st.sampled_from(leads("dev")))
+def test_no_training_character_is_unknown(one):
+    found = LEADS.encode(one.text)
+    lost = [
+        one.text[i:j] for (i, j), t in zip(found.offsets, found.tokens, strict=True)
+        if t == "[UNK]"
+    ]  # fmt: skip
+    assert set(lost) <= {"moꞌai"}
+
+
+def test_a_line_separator_is_a_piece_like_any_other(tmp_path):
+    entries = [*SPECIAL, "\u2028", "\x85", "a"]
+    Tokenizer(entries).save_pretrained(tmp_path)
+    assert Tokenizer.from_pretrained(tmp_path).vocabulary == entries
+
+
+def test_a_folder_without_a_vocabulary_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"vocab\.txt or tokenizer\.json"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+def test_without_settings_it_lowercases_as_published(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "dog"]))
+    assert Tokenizer.from_pretrained(tmp_path).encode("DOG").tokens[1] == "dog"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"unk_token": "<unk>"}, "unk_token to '<unk>'"),
+        ({"mask_token": {"content": "<mask>"}}, "mask_token"),
+        ({"do_basic_tokenize": False}, "do_basic_tokenize"),
+        ({"never_split": ["x"]}, "never_split"),
+    ],
+)
+def test_settings_that_change_ids_are_refused(settings, words, tmp_path):
+    TINY.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=words):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+def test_a_tokenizer_json_of_another_kind_is_refused(tmp_path):
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps({"model": {"type": "BPE"}}))
+    with pytest.raises(ValueError, match="BPE"):
+        Tokenizer.from_pretrained(tmp_path)
+    ids = {piece: i for i, piece in enumerate(SPECIAL)}
+    extra = [{"content": "new", "id": 5}]
+    model = {"type": "WordPiece", "vocab": ids}
+    file.write_text(json.dumps({"model": model, "added_tokens": extra}))
+    with pytest.raises(ValueError, match="new"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+# Words of one's own
+
+
+def test_words_take_unused_rows_in_order():
+    mine = Tokenizer.from_pretrained("minilm")
+    assert mine.add(["Octopoda", "polonium", "water", "octopoda"]) == [
+        1, 2, MINILM.id("water"), 1,
+    ]  # fmt: skip
+    assert len(mine) == 30522
+    assert mine.encode("Octopoda!").tokens[1:-1] == ["octopoda", "!"]
+    assert mine.vocabulary[3] == "[unused2]"
+    assert MINILM.encode("octopoda").tokens[1:-1] == ["oct", "##op", "##oda"]
+
+
+def test_words_are_appended():
+    mine = Tokenizer.from_pretrained("minilm")
+    assert mine.add("polonium", append=True) == [30522]
+    assert len(mine) == 30523
+    own = Tokenizer.from_pretrained("leads-4096")  # has no unused rows
+    assert own.add(["polonium", "octopoda"]) == [4096, 4097]
+    assert own.encode("the Poloniums").tokens[2] == "polonium"
+
+
+def test_added_words_are_saved(tmp_path):
+    mine = Tokenizer.from_pretrained("minilm")
+    mine.add(["polonium"])
+    mine.add(["octopoda"], append=True)
+    mine.save_pretrained(tmp_path)
+    text = "polonium octopoda"
+    want = [101, 1, 30522, 102]
+    assert Tokenizer.from_pretrained(tmp_path).encode(text).ids == want
+    assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] == want
+
+
+@pytest.mark.parametrize("word", ["covid-19", "new york", "", "##ium", "故宫"])
+def test_a_word_that_is_cut_first_is_refused(word):
+    mine = Tokenizer.from_pretrained("minilm")
+    with pytest.raises(ValueError, match="cannot be an entry"):
+        mine.add(["fine", word])
+    assert mine.vocabulary == MINILM.vocabulary  # nothing half done
+
+
+def test_add_wants_words():
+    with pytest.raises(TypeError, match="word 0"):
+        TINY.add([3])
+    with pytest.raises(ValueError, match="no words"):
+        TINY.add([])
+
+
+def test_a_tokenizer_travels_to_another_process():
+    copy = pickle.loads(pickle.dumps(MINILM))
+    assert copy.encode(TOY) == MINILM.encode(TOY)
+    assert isinstance(copy.encode(TOY), Encoding)
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(tokens).attempted > 0
+    assert doctest.testmod(tokens).failed == 0
