@@ -3,7 +3,7 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
-JB      := $(BIN)/jupyter-book build --all -W -n --keep-going -q
+JB      := PYTHONPATH=tools $(BIN)/jupyter-book build --all -W -n --keep-going -q
 CHAPTERS = $(BIN)/python tools/chapters.py
 
 # Every command runs the notebooks in the same way: one thread each, two at a time.
@@ -54,7 +54,7 @@ check: $(READY)  ## Text, notebook and module agree; lint; types; import order
 	@$(BIN)/mypy
 
 unit: $(READY)  ## The unit tests
-	@$(BIN)/pytest -n 2 --dist loadfile tests
+	@$(BIN)/pytest -n 2 --dist worksteal --ignore tests/site tests
 
 notebooks: $(READY)  ## Run every notebook again and compare its outputs
 	@$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 900 \

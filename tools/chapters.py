@@ -88,9 +88,7 @@ def run(text: Path, target: Path) -> None:
     except CellExecutionError as error:
         raise SystemExit(f"{text.name} failed:\n{error}") from None
     partial = target.with_suffix(".partial")
-    with partial.open("w") as file:
-        nbformat.write(nb, file)
-        file.write("\n")
+    partial.write_text(nbformat.writes(nb).rstrip("\n") + "\n")
     partial.replace(target)
     print(f"{text.stem}: {time.perf_counter() - start:.0f} s", flush=True)
 

@@ -1,0 +1,161 @@
+"""The rendered site in a real browser, served from this machine and from no other.
+
+`_build/html` must have been built (make html), and Chromium be installed; otherwise
+these tests skip with a reason, or fail where CI is set.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = Path(os.environ.get("MINIBERT_SITE", ROOT / "_build" / "html"))
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.glob("book/*.html"))
+
+# What a page shows of itself, asked at one width.
+LOOK = """() => ({
+    formulas: document.querySelectorAll('.math').length,
+    drawn: document.querySelectorAll('mjx-container').length,
+    wrong: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+    alts: [...document.querySelectorAll('.bd-article img')].map(i => i.alt),
+    broken: [...document.images].filter(i => !i.naturalWidth).map(i => i.src),
+    links: [...document.querySelectorAll('a[href]')].map(a => a.href),
+    over: document.documentElement.scrollWidth - innerWidth,
+    dark: document.documentElement.dataset.theme,
+})"""
+
+
+def need(condition: object, reason: str) -> None:
+    if not condition and os.environ.get("CI"):
+        pytest.fail(reason)
+    if not condition:
+        pytest.skip(reason)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    need(PAGES, "the site is not built: make html")
+    handler = partial(Quiet, directory=str(SITE))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser(server):
+    need(CHROMIUM, "there is no Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A fresh page that remembers its console errors and what it asked for."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.errors, page.asked = [], []
+    page.on("console", lambda m: m.type == "error" and page.errors.append(m.text))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    yield page
+    context.close()
+
+
+def formulas_settle(page) -> None:
+    page.wait_for_load_state("load")
+    page.evaluate("() => window.MathJax?.startup?.promise?.then(() => 0)")
+
+
+def dead(url: str) -> bool:
+    """Whether an address inside the site leads nowhere."""
+    address, anchor = urldefrag(url)
+    target = SITE / unquote(urlsplit(address).path).lstrip("/")
+    if target.is_dir():
+        target /= "index.html"
+    if not target.is_file():
+        return True
+    return bool(anchor) and f'id="{unquote(anchor)}"' not in target.read_text()
+
+
+def test_the_site_is_built():
+    need(PAGES, "the site is not built: make html")
+    assert (SITE / "index.html").is_file() and (SITE / "searchindex.js").is_file()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(page, server, name):
+    page.goto(f"{server}/{name}")
+    formulas_settle(page)
+    wide = page.evaluate(LOOK)
+    page.set_viewport_size({"width": 390, "height": 844})
+    phone = page.evaluate(LOOK)
+    assert page.errors == []
+    assert [url for url in page.asked if not url.startswith((server, "data:"))] == []
+    assert wide["drawn"] >= wide["formulas"] and wide["wrong"] == 0
+    assert all(alt.strip() and not alt.startswith("../") for alt in wide["alts"])
+    assert wide["broken"] == []
+    inside = {url for url in wide["links"] if url.startswith(server)}
+    assert sorted(filter(dead, inside)) == []
+    assert wide["over"] <= 0 and phone["over"] <= 0
+
+
+def test_formulas_are_drawn_somewhere(page, server):
+    page.goto(f"{server}/{next(name for name in PAGES if '/01-' in name)}")
+    formulas_settle(page)
+    assert page.evaluate(LOOK)["drawn"] > 0
+
+
+@pytest.mark.parametrize("word, found", [("attention", True), ("qwertyuiop", False)])
+def test_search(page, server, word, found):
+    page.goto(f"{server}/search.html?q={word}")
+    summary = page.locator("#search-results p.search-summary")
+    summary.wait_for()
+    assert (page.locator("#search-results ul.search li").count() > 0) == found
+    assert page.errors == []
+
+
+def test_colab_opens_the_notebook(page, server):
+    name = next(name for name in PAGES if "/01-" in name)
+    page.goto(f"{server}/{name}")
+    colab = [u for u in page.evaluate(LOOK)["links"] if "colab.research" in u]
+    assert colab and all(u.endswith(name.replace(".html", ".ipynb")) for u in colab)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(page, server, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"{server}/{PAGES[0]}")
+    assert page.evaluate(LOOK)["dark"] == scheme
+
+
+def test_the_folder_opens_without_a_server(page, server):
+    page.goto((SITE / next(name for name in PAGES if "/01-" in name)).as_uri())
+    formulas_settle(page)
+    assert page.evaluate(LOOK)["drawn"] > 0
+    assert [url for url in page.asked if not url.startswith(("file:", "data:"))] == []
+    assert page.errors == []
+    page.goto((SITE / "search.html").as_uri() + "?q=attention")
+    page.locator("#search-results ul.search li").first.wait_for()
