@@ -53,7 +53,7 @@ def pieces() -> dict[str, tuple[list[str], str]]:
         for path in sorted((ROOT / "tests").glob("test_*.py"))
         if path.stem.removeprefix("test_") in modules
     ]
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests]
     found = {f"units-{dtype}": (pytest, dtype) for dtype in ("float32", "bfloat16")}
     for path in sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb")):
         command = [sys.executable, "-W", "ignore", "-c", RUN, str(path)]
