@@ -69,17 +69,19 @@ def cells_define() -> Iterator[str]:
         ast.AnnAssign, ast.AugAssign,
     )  # fmt: skip
     for text in sources():
-        for module, code in exported(read(text)):
+        nb = read(text)
+        for module, code in exported(nb):
             for node in ast.parse(code).body:
                 docstring = isinstance(node, ast.Expr) and isinstance(
                     node.value, ast.Constant
                 )
                 if not (isinstance(node, allowed) or docstring):
                     yield f"{text.name}: line {node.lineno} of a part of {module} runs code"
-        for cell in read(text).cells:
-            if cell.cell_type == "code" and "hide-input" not in cell.metadata.get("tags", []):
+        for cell in nb.cells:
+            folded = {"hide-input", "remove-cell"} & set(cell.metadata.get("tags", []))
+            if cell.cell_type == "code" and not folded:
                 for line in cell.source.splitlines():
-                    if len(line) > 68 and "remove-cell" not in cell.metadata.get("tags", []):
+                    if len(line) > 68:
                         yield f"{text.name}: {len(line)} columns: {line.strip()}"
 
 
