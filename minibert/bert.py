@@ -15,8 +15,9 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from minibert.data import resolve
 from minibert.embeddings import Embeddings
+from minibert.tokens import Tokenizer
 from minibert.transformer import Encoder, EncoderLayer, padding_mask
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "BertOutput",
     "BertPreTrainedModel",
     "from_huggingface",
+    "load",
     "to_huggingface",
 ]
 
@@ -236,6 +239,8 @@ class BertPreTrainedModel(nn.Module):
         if config is None:
             config = read_config(folder)
         state = read_weights(folder)
+        if base := config.extra.get("base_model"):
+            state = base_weights(base, config) | state
         model = cls(config, **options)
         fill(model, state, folder)
         return model.eval()
@@ -383,6 +388,10 @@ NAMES = {  # ours -> Hugging Face's
     "mlp.down": "output.dense",
     "norm2": "output.LayerNorm",
     "pooler": "pooler.dense",
+    "predictions": "cls.predictions",  # the heads of pre-training
+    "predictions.dense": "cls.predictions.transform.dense",
+    "predictions.norm": "cls.predictions.transform.LayerNorm",
+    "seq_relationship": "cls.seq_relationship",
 }
 THEIRS = {theirs: ours for ours, theirs in NAMES.items()}
 QKV = ("query", "key", "value")
@@ -544,6 +553,22 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         f"there is no model.safetensors in {folder}, nor its index; "
         f"there are {sorted(file.name for file in folder.iterdir())}"
     )
+
+
+def base_weights(name: str, config: BertConfig) -> dict[str, Tensor]:
+    """Read the encoder that a folder's weights were trained on.
+
+    A folder may hold only what was trained; its config's
+    `base_model` names where the rest is.
+    """
+    state = read_weights(find_folder(name, ["*.safetensors"]))
+    kept = {}
+    for key, tensor in state.items():
+        layer = re.search(r"encoder\.layer\.(\d+)\.", key)
+        deep = layer and int(layer[1]) >= config.num_hidden_layers
+        if in_encoder(key) and not deep:
+            kept["bert." + key.removeprefix("bert.")] = tensor
+    return kept
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -714,7 +739,8 @@ def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
     if any(tensor.is_meta for tensor in state.values()):
         raise ValueError("a model on the meta device has no numbers to save")
     dtype = next(iter(state.values())).dtype
-    extra = {k: v for k, v in model.config.extra.items() if k != "torch_dtype"}
+    gone = ("torch_dtype", "base_model")  # said by dtype; the file is whole
+    extra = {k: v for k, v in model.config.extra.items() if k not in gone}
     extra["architectures"] = [type(model).__name__]
     extra["dtype"] = str(dtype).removeprefix("torch.")
     config = replace(model.config, extra=extra)
@@ -729,3 +755,45 @@ def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
         os.chmod(new / "model.safetensors", mode)
         for name in ("model.safetensors", "config.json"):
             os.replace(new / name, folder / name)
+
+
+Kind = TypeVar("Kind", bound=BertPreTrainedModel)
+
+
+def load(
+    kind: type[Kind], model: str | Path | tuple[Kind, Tokenizer]
+) -> tuple[Kind, Tokenizer]:
+    """Get a model and its tokenizer, for a function on strings.
+
+    Args:
+        kind: the class, such as `BertModel`.
+        model: a shipped name, a folder or a hub id; read once, and
+            again when its files change. Or the two, already loaded.
+
+    Raises:
+        TypeError: something else.
+        FileNotFoundError, ValueError: see `from_pretrained`.
+    """
+    if isinstance(model, tuple):
+        ours, tokenizer = model
+        if not isinstance(ours, kind):
+            raise TypeError(
+                f"the model must be a {kind.__name__}, not a "
+                f"{type(ours).__name__}"
+            )
+        return ours, tokenizer
+    folder = find_folder(model, ["*.safetensors", "config.json"])
+    times = [file.stat().st_mtime_ns for file in folder.iterdir()]
+    return load_once(kind, folder, max(times))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4)
+def load_once(
+    kind: type[Kind], folder: Path, changed: int
+) -> tuple[Kind, Tokenizer]:
+    """Read a folder; `changed` makes a new reading of a new file."""
+    with warnings.catch_warnings():  # of other heads in the file
+        only = r"(?s)(?!.*not in the file).*has no use for it"
+        warnings.filterwarnings("ignore", only)
+        model = kind.from_pretrained(folder)
+    return model, Tokenizer.from_pretrained(folder)

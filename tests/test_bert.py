@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import os
+import shutil
 import stat
 import statistics
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,10 +27,11 @@ from minibert.bert import (
     BertModel,
     BertPreTrainedModel,
     from_huggingface,
+    load,
     to_huggingface,
 )
 from minibert.data import leads, resolve
-from minibert.tokens import Batch, Tokenizer
+from minibert.tokens import SPECIAL, Batch, Tokenizer
 
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()
@@ -410,7 +413,7 @@ def test_the_two_translations_are_inverses(
     config: BertConfig, pool: bool, prefix: str
 ) -> None:
     ours = {prefix + k: v for k, v in BertModel(config, pool).state_dict().items()}
-    ours["cls.predictions.bias"] = torch.zeros(3)
+    ours["predictions.bias"] = torch.zeros(3)
     theirs = to_huggingface(ours)
     with torch.device("meta"):
         made = transformers.BertModel(
@@ -838,3 +841,77 @@ def test_importing_is_cheap(seconds: Callable[[str], float]) -> None:
     before = "import torch; t = time.perf_counter(); "
     assert seconds(before + "import minibert") < 0.3
     assert seconds(before + "import minibert.bert") < 0.3
+
+
+# --- a model and its tokenizer, for functions on strings ----------------------
+
+
+def small_folder(path: Path, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    BertModel(CONFIG_OF_FIVE).save_pretrained(path)
+    Tokenizer(SPECIAL).save_pretrained(path)
+    return path
+
+
+CONFIG_OF_FIVE = BertConfig(
+    vocab_size=len(SPECIAL), hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+    intermediate_size=16,
+)  # fmt: skip
+
+
+def test_load_reads_a_folder_once_and_again_when_it_changes(tmp_path):
+    first = load(BertModel, small_folder(tmp_path))
+    assert load(BertModel, tmp_path)[0] is first[0] and not first[0].training
+    assert len(first[1]) == len(SPECIAL)
+    small_folder(tmp_path, seed=1)
+    second = load(BertModel, str(tmp_path))
+    assert not second[0].pooler.weight.equal(first[0].pooler.weight)
+
+
+def test_load_is_silent_about_other_heads_and_not_about_missing_ones(tmp_path):
+    folder = small_folder(tmp_path)
+    state = load_file(folder / "model.safetensors")
+    more = state | {"cls.seq_relationship.bias": torch.zeros(2)}
+    save_file(more, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(UserWarning, match="a next-sentence head"):
+        BertModel.from_pretrained(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(BertModel, folder)
+    del more["pooler.dense.weight"], more["pooler.dense.bias"]
+    save_file(more, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(UserWarning, match="not in the file"):
+        load(BertModel, folder)
+
+
+def test_load_takes_what_is_loaded(tmp_path):
+    pair = load(BertModel, small_folder(tmp_path))
+    assert load(BertModel, pair) == pair
+
+    class Other(BertModel):
+        pass
+
+    with pytest.raises(TypeError, match="must be a Other, not a BertModel"):
+        load(Other, pair)
+
+
+def test_a_folder_may_hold_only_what_was_trained(tmp_path):
+    """The rest, but for layers that its config has no place for, is its base's."""
+    base = BertModel.from_pretrained(small_folder(tmp_path / "base"))
+    new = tmp_path / "new"
+    new.mkdir()
+    config = replace(
+        CONFIG_OF_FIVE, num_hidden_layers=1, extra={"base_model": str(tmp_path / "base")}
+    )
+    (new / "config.json").write_text(config.to_json())
+    norm = torch.full((8,), 3.0, dtype=torch.bfloat16)
+    save_file({"bert.embeddings.LayerNorm.weight": norm}, new / "model.safetensors")
+    model = BertModel.from_pretrained(new, add_pooling_layer=False)
+    assert model.embeddings.norm.weight.eq(3).all()
+    assert model.embeddings.token.weight.equal(base.embeddings.token.weight)
+    model.save_pretrained(tmp_path / "whole")
+    assert "base_model" not in (tmp_path / "whole" / "config.json").read_text()
+    shutil.rmtree(tmp_path / "base")
+    BertModel.from_pretrained(tmp_path / "whole", add_pooling_layer=False)
+    with pytest.raises(FileNotFoundError, match="base"):
+        BertModel.from_pretrained(new)
