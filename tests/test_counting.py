@@ -26,6 +26,9 @@ from minibert.counting import (
     saved_bytes,
     total,
 )
+from minibert.mlm import BertForMaskedLM
+from minibert.nsp import BertForNextSentencePrediction
+from minibert.pretraining import BertForPreTraining
 
 BASE = BertConfig()
 LARGE = SIZES["google-bert/bert-large-uncased"]
@@ -50,6 +53,9 @@ TOPS = [None, BARE, *HEADS]
 OURS: dict[str | None, Callable[[BertConfig], nn.Module]] = {
     None: BertModel,
     BARE: lambda config: BertModel(config, add_pooling_layer=False),
+    "masked_lm": BertForMaskedLM,
+    "next_sentence": BertForNextSentencePrediction,
+    "pretraining": BertForPreTraining,
 }
 
 THEIRS = {

@@ -1,0 +1,373 @@
+"""Next sentence prediction: does one text follow another?
+
+A corpus is three flat arrays, so that it can lie in memory or on
+disk. Shapes: `B` batch, `S` sequence, `H` hidden, `n` pairs.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minibert.bert import (
+    BertConfig,
+    BertModel,
+    BertPreTrainedModel,
+    load,
+)
+from minibert.tokens import Batch, Tokenizer
+
+__all__ = [
+    "BertForNextSentencePrediction",
+    "Corpus",
+    "NextSentenceOutput",
+    "Pairs",
+    "build_corpus",
+    "draw_pairs",
+    "next_sentence",
+    "to_batch",
+    "truncate_pairs",
+]
+
+
+class Corpus(NamedTuple):
+    """Documents, laid end to end.
+
+    Attributes:
+        tokens: (T,) ids, without special tokens.
+        sentences: (s + 1,) where each sentence begins in `tokens`,
+            and T at the end.
+        chunks: (K, 3) runs of sentences of one document that fill a
+            row: first sentence, the one after the last, document.
+            Each has at least two sentences.
+    """
+
+    tokens: NDArray[np.integer]
+    sentences: NDArray[np.int64]
+    chunks: NDArray[np.int64]
+
+
+def build_corpus(
+    documents: Iterable[Sequence[str]],
+    tokenizer: Tokenizer,
+    max_length: int,
+) -> Corpus:
+    """Cut documents into sentences of ids, and into chunks.
+
+    Args:
+        documents: each a list of its sentences. One of a single
+            sentence makes no chunk: nothing follows it.
+        tokenizer: whose ids to use.
+        max_length: tokens in a row, the three special ones
+            included. A chunk takes sentences until a row is full.
+
+    Raises:
+        ValueError: `max_length` below 5, or a document that is a
+            string.
+    """
+    if max_length < 5:
+        raise ValueError(
+            f"max_length is {max_length}; [CLS] a [SEP] b [SEP] "
+            "takes 5"
+        )
+    ids: list[int] = []
+    starts, chunks = [0], []
+    for number, document in enumerate(documents):
+        if isinstance(document, str):
+            raise ValueError(
+                f"document {number} is a string: cut it into a "
+                "list of sentences first, with sentences(text)"
+            )
+        first = len(starts) - 1
+        for sentence in document:
+            pieces = tokenizer.encode(sentence).ids[1:-1]
+            if pieces:
+                ids += pieces
+                starts.append(len(ids))
+        last = len(starts) - 1
+        for run in fill_rows(starts, first, last, max_length - 3):
+            chunks.append((*run, number))
+    return Corpus(
+        np.array(ids, token_type(tokenizer)),
+        np.array(starts, np.int64),
+        np.array(chunks, np.int64).reshape(-1, 3),
+    )
+
+
+def token_type(tokenizer: Tokenizer) -> np.dtype[np.unsignedinteger]:
+    """Give the smallest number that holds every id: 2 bytes, or 4."""
+    return np.dtype(np.uint16 if len(tokenizer) <= 65536 else np.uint32)
+
+
+def fill_rows(
+    starts: Sequence[int], first: int, last: int, room: int
+) -> list[tuple[int, int]]:
+    """Cut sentences `first` to `last` into runs of `room` tokens.
+
+    A run ends with the sentence that fills it; what is over is cut
+    off later. No run has one sentence: a lone last one joins the
+    run before it.
+    """
+    runs: list[tuple[int, int]] = []
+    begin = first
+    for end in range(first + 1, last + 1):
+        full = starts[end] - starts[begin] >= room
+        if (full and end - begin > 1) or end == last:
+            runs.append((begin, end))
+            begin = end
+    if runs and runs[-1][1] - runs[-1][0] == 1:
+        begin, end = runs.pop()
+        if runs:
+            runs[-1] = (runs[-1][0], end)
+    return runs
+
+
+class Pairs(NamedTuple):
+    """Where n pairs lie in a corpus, and which are real.
+
+    Attributes:
+        first: (n, 2) begin and end of the first text in `tokens`.
+        second: (n, 2) the same of the second.
+        labels: (n,) 0 where the second follows, 1 where not.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+def draw_pairs(
+    corpus: Corpus,
+    rows: NDArray[np.int64],
+    max_length: int,
+    chance: np.random.Generator,
+    task: str | None = "next",
+) -> Pairs:
+    """Cut chunks in two, and replace half of the second parts.
+
+    Args:
+        corpus: of two documents or more.
+        rows: (n,) which chunks.
+        max_length: tokens in a row, special ones included.
+        chance: where to draw from.
+        task: "next" takes the second part of half of the pairs from
+            another document; "order" swaps the parts instead; None
+            leaves every pair as it was.
+
+    Raises:
+        ValueError: another task, or nothing to draw from.
+
+    Source: Devlin et al. 2019, section 3.1, task 2; "order" is that
+    of Lan et al. 2020, section 3.1.
+    """
+    begin, end, _ = corpus.chunks[rows].T
+    cut = chance.integers(begin + 1, end)  # (n,) second begins
+    labels = chance.integers(0, 2 if task else 1, len(rows))
+    first = corpus.sentences[np.stack([begin, cut], 1)]  # (n, 2)
+    second = corpus.sentences[np.stack([cut, end], 1)]
+    wrong = labels[:, None] == 1
+    if task == "next":
+        rows = elsewhere(corpus, rows, chance)
+        begin, end, _ = corpus.chunks[rows].T
+        cut = chance.integers(begin + 1, end)
+        other = corpus.sentences[np.stack([cut, end], 1)]
+        second = np.where(wrong, other, second)
+    elif task == "order":
+        first, second = (
+            np.where(wrong, second, first),
+            np.where(wrong, first, second),
+        )
+    elif task is not None:
+        raise ValueError(
+            f'task is "next", "order" or None, not {task!r}'
+        )
+    room = max_length - 3
+    spans = truncate_pairs(first, second, room, chance)
+    return Pairs(*spans, labels)
+
+
+def elsewhere(
+    corpus: Corpus, rows: NDArray[np.int64], chance: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw for each chunk one of another document."""
+    document = corpus.chunks[:, 2]
+    if len(document) == 0 or document[0] == document[-1]:
+        raise ValueError(
+            "wrong pairs need two documents of two sentences or more"
+        )
+    other = chance.integers(0, len(document), len(rows))
+    while (same := document[other] == document[rows]).any():
+        other[same] = chance.integers(0, len(document), same.sum())
+    return other
+
+
+def truncate_pairs(
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    room: int,
+    chance: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Shorten the longer of two texts until both fit.
+
+    Args:
+        first: (n, 2) begin and end.
+        second: (n, 2).
+        room: tokens for both.
+        chance: heads cuts a text at its front, tails at its end.
+
+    Source: `truncate_seq_pair` of BERT's repository, which tosses
+    for each token; here one toss for each text.
+    """
+    size = first[:, 1] - first[:, 0], second[:, 1] - second[:, 0]
+    half = room // 2, room - room // 2
+    out = []
+    for i, spans in enumerate((first, second)):
+        most = np.maximum(half[i], room - size[1 - i])
+        keep = np.minimum(size[i], most)
+        front = chance.integers(0, 2, len(spans))
+        begin = spans[:, 0] + front * (size[i] - keep)
+        out.append(np.stack([begin, begin + keep], 1))
+    return out[0], out[1]
+
+
+def to_batch(corpus: Corpus, pairs: Pairs, tokenizer: Tokenizer) -> Batch:
+    """Lay n pairs out: [CLS] first [SEP] second [SEP], (n, S)."""
+    a, a_end = pairs.first.T[..., None]  # (n, 1) each
+    b, b_end = pairs.second.T[..., None]
+    sep1 = 1 + a_end - a  # (n, 1) the column of the first [SEP]
+    sep2 = sep1 + 1 + b_end - b
+    column = np.arange(sep2.max() + 1)[None]  # (1, S)
+    place = np.where(
+        column < sep1, a + column - 1, b + column - sep1 - 1
+    )
+    real = column <= sep2
+    border = (column == sep1) | (column == sep2)
+    word = real & (column > 0) & ~border
+    ids = np.full(real.shape, tokenizer.pad_id)
+    ids[word] = corpus.tokens[place[word]]
+    ids[:, 0] = tokenizer.cls_id
+    ids[border] = tokenizer.sep_id
+    parts = ids, real, real & (column > sep1)
+    return Batch(*(torch.from_numpy(part.astype(np.int64)) for part in parts))
+
+
+class NextSentenceOutput(NamedTuple):
+    """What `BertForNextSentencePrediction` returns."""
+
+    loss: Tensor | None  # nats
+    logits: Tensor  # (B, 2): is next, is not
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class BertForNextSentencePrediction(BertPreTrainedModel):
+    """BERT with two scores on its pooled [CLS]: is next, is not.
+
+    Args:
+        config: its numbers.
+
+    Source: Devlin et al. 2019, section 3.1, task 2.
+
+    >>> model = BertForNextSentencePrediction(BertConfig())
+    >>> model(torch.tensor([[101, 103, 102]])).logits.shape
+    torch.Size([1, 2])
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        next_sentence_label: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> NextSentenceOutput:
+        """Score whether segment 1 follows segment 0.
+
+        Args:
+            input_ids: (B, S); the next three as in `BertModel`.
+            attention_mask: (B, S) or (B, S, S).
+            token_type_ids: (B, S), 1 in the second text.
+            position_ids: (B, S).
+            next_sentence_label: (B,), 0 where it follows, 1 where
+                not.
+            output_hidden_states: as in `BertModel`.
+            output_attentions: as in `BertModel`.
+
+        Raises:
+            TypeError, ValueError, IndexError: as in `BertModel`;
+                labels that are not 0 and 1, or not one a row.
+        """
+        output = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        pooled = output.pooler_output  # (B, H)
+        logits = self.seq_relationship(pooled)  # (B, 2)
+        loss = None
+        if next_sentence_label is not None:
+            loss = pair_loss(logits, next_sentence_label)
+        return NextSentenceOutput(loss, logits, *output[2:])
+
+
+def pair_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy in nats of `logits` (B, 2), averaged.
+
+    Raises:
+        TypeError: labels that are not int64.
+        ValueError: labels that are not 0 and 1, or not (B,).
+    """
+    if labels.dtype != torch.int64:
+        raise TypeError(f"next_sentence_label must be int64, not {labels.dtype}")
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"next_sentence_label is {tuple(labels.shape)}, not "
+            f"{tuple(logits.shape[:1])}: one for each row"
+        )
+    blind = labels.is_meta or torch.compiler.is_compiling()
+    if not blind and ((labels != 0) & (labels != 1)).any():
+        raise ValueError(
+            "next_sentence_label must be 0 (is next) or 1 (is not), "
+            f"but holds {labels.unique().tolist()}"
+        )
+    return F.cross_entropy(logits, labels)
+
+
+@torch.no_grad()
+def next_sentence(
+    first: str,
+    second: str,
+    *,
+    model: str | tuple[BertForNextSentencePrediction, Tokenizer],
+) -> float:
+    """Give the probability that `second` follows `first`.
+
+    Args:
+        first: one text.
+        second: another; the longer of the two is cut where both
+            are too long for the model.
+        model: a shipped name, a folder, a hub id, or a model and
+            its tokenizer.
+    """
+    bert, tokenizer = load(BertForNextSentencePrediction, model)
+    limit = bert.config.max_position_embeddings
+    batch = tokenizer([first], [second], max_length=limit)
+    device = bert.seq_relationship.weight.device
+    logits = bert(*batch.to(device)).logits  # (1, 2)
+    return logits.softmax(-1)[0, 0].item()

@@ -1,0 +1,605 @@
+"""Pre-training: masked words and next sentences, on text of any size.
+
+Shapes: `B` batch, `S` sequence, `V` vocabulary, `N` chosen places.
+"""
+
+import codecs
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minibert.bert import (
+    BertConfig,
+    BertModel,
+    BertPreTrainedModel,
+    to_huggingface,
+)
+from minibert.data import sentences
+from minibert.mlm import (
+    IGNORE,
+    BertForMaskedLM,
+    MaskedLMHead,
+    Masking,
+    at_labels,
+    mean_loss,
+)
+from minibert.nsp import (
+    Corpus,
+    Pairs,
+    build_corpus,
+    draw_pairs,
+    pair_loss,
+    to_batch,
+    token_type,
+)
+from minibert.tokens import Tokenizer
+from minibert.training import Piece, TrainingConfig, processes, train
+
+__all__ = [
+    "BertForPreTraining",
+    "PreTrainingOutput",
+    "PretrainingConfig",
+    "PretrainingData",
+    "open_corpus",
+    "measure",
+    "pretrain",
+    "save_trained",
+    "text_files",
+    "train_last",
+    "write_corpus",
+]
+
+
+class PreTrainingOutput(NamedTuple):
+    """What `BertForPreTraining` returns; `None` where not asked for."""
+
+    loss: Tensor | None  # the sum of the two below
+    prediction_logits: Tensor  # (B, S, V); (N, V) where labels were given
+    seq_relationship_logits: Tensor  # (B, 2)
+    masked_lm_loss: Tensor | None = None  # nats
+    next_sentence_loss: Tensor | None = None  # nats
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class BertForPreTraining(BertPreTrainedModel):
+    """BERT with both heads: which word, and is it next.
+
+    Args:
+        config: its numbers.
+
+    Source: Devlin et al. 2019, section 3.1.
+    """
+
+    tied = BertForMaskedLM.tied
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config)
+        self.predictions = MaskedLMHead(config)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> PreTrainingOutput:
+        """Do what the two heads do, on one pass of the encoder.
+
+        Args:
+            input_ids: (B, S); the next three as in `BertModel`.
+            attention_mask: (B, S) or (B, S, S).
+            token_type_ids: (B, S).
+            position_ids: (B, S).
+            labels: (B, S), as in `BertForMaskedLM`.
+            next_sentence_label: (B,), as in
+                `BertForNextSentencePrediction`.
+            output_hidden_states: as in `BertModel`.
+            output_attentions: as in `BertModel`.
+
+        Raises:
+            TypeError, ValueError, IndexError: as there.
+        """
+        output = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        x, word, pair = output.last_hidden_state, None, None
+        if labels is not None:
+            x, labels = at_labels(x, labels)  # (N, H), (N,)
+        table = self.bert.embeddings.token.weight  # (V, H)
+        words = self.predictions(x, table)  # (N, V)
+        pairs = self.seq_relationship(output.pooler_output)  # (B, 2)
+        if labels is not None:
+            word = mean_loss(words, labels)
+        if next_sentence_label is not None:
+            pair = pair_loss(pairs, next_sentence_label)
+        losses = [one for one in (word, pair) if one is not None]
+        loss = torch.stack(losses).sum() if losses else None
+        return PreTrainingOutput(
+            loss, words, pairs, word, pair, *output[2:]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig(TrainingConfig):
+    """The numbers of a pre-training run: `TrainingConfig`'s, and
+
+    Attributes:
+        max_length: tokens in a row, the three special ones included.
+        mask_probability: share of the tokens that is chosen.
+        whole_words: choose whole words.
+        task: "next", "order", or None for masked words alone.
+    """
+
+    max_length: int = 128
+    mask_probability: float = 0.15
+    whole_words: bool = False
+    task: str | None = "next"
+
+
+POOL = 32  # batches that are sorted by length together
+
+
+class PretrainingData:
+    """Rows of a corpus, masked: the pieces of any step.
+
+    An epoch passes through every chunk once, in its own order.
+    Where a chunk is cut, what follows and what is masked differs
+    each time. Rows of like length share a batch.
+
+    Args:
+        corpus: in memory or on disk.
+        tokenizer: the one that made it.
+        config: the run's numbers.
+
+    Raises:
+        ValueError: a corpus without chunks.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        config: PretrainingConfig,
+    ) -> None:
+        if len(corpus.chunks) == 0:
+            raise ValueError(
+                "no document has two sentences: "
+                "there is nothing to pair"
+            )
+        self.corpus, self.tokenizer = corpus, tokenizer
+        self.config = config
+        self.masking = Masking(
+            tokenizer, config.mask_probability, config.whole_words
+        )
+        self.pool: tuple[int, list[Pairs]] = (-1, [])
+
+    def order(
+        self, numbers: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Give the chunk of each sample of the run: (n,) -> (n,).
+
+        Epoch e takes chunk (a + b * place) mod K, b without a
+        factor of K: every chunk once, nothing kept in memory.
+        """
+        size = len(self.corpus.chunks)
+        epochs, places = np.divmod(numbers, size)
+        chunks = np.empty_like(numbers)
+        for epoch in np.unique(epochs).tolist():
+            seed = [self.config.seed, 1, epoch]
+            chance = np.random.default_rng(seed)
+            a, b = chance.integers(1, size + 1, 2).tolist()
+            while math.gcd(b, size) > 1:
+                b = b % size + 1
+            here = epochs == epoch
+            chunks[here] = (a + b * places[here]) % size
+        return chunks
+
+    def pairs(self, step: int) -> Pairs:
+        """Give the pairs of a step: `batch_size` of like length."""
+        number = step // POOL
+        if self.pool[0] != number:
+            config = self.config
+            size = POOL * config.batch_size
+            chance = np.random.default_rng([config.seed, 2, number])
+            samples = np.arange(number * size, (number + 1) * size)
+            rows = self.order(samples)
+            pairs = draw_pairs(
+                self.corpus, rows, config.max_length,
+                chance, config.task,
+            )  # fmt: skip
+            spans = pairs.first, pairs.second
+            sizes = sum(span[:, 1] - span[:, 0] for span in spans)
+            alike = np.argsort(sizes, kind="stable")
+            batches = chance.permutation(alike.reshape(POOL, -1))
+            cut = [Pairs(*(x[b] for x in pairs)) for b in batches]
+            self.pool = number, cut
+        return self.pool[1][step % POOL]
+
+    def __call__(
+        self, step: int, rank: int = 0, world: int = 1
+    ) -> list[Piece]:
+        """Give this process's pieces of a step."""
+        pairs = self.pairs(step)
+        batch = to_batch(self.corpus, pairs, self.tokenizer)
+        state = np.random.SeedSequence([self.config.seed, 3, step])
+        seed = int(state.generate_state(1)[0])
+        chance = torch.Generator().manual_seed(seed)
+        hidden = self.masking(batch.input_ids, chance)
+        inputs = batch._asdict() | {
+            "input_ids": hidden.input_ids,
+            "labels": hidden.labels,
+        }
+        name = "loss"
+        if self.config.task is not None:
+            is_next = torch.from_numpy(pairs.labels)
+            inputs["next_sentence_label"] = is_next
+            name = "masked_lm_loss"
+        pieces, parts = [], world * self.config.accumulate
+        for part in range(rank, parts, world):
+            own = {k: v[part::parts] for k, v in inputs.items()}
+            counts = {name: int((own["labels"] != IGNORE).sum())}
+            if self.config.task is not None:
+                counts["next_sentence_loss"] = len(own["labels"])
+            pieces.append(Piece(own, counts))
+        return pieces
+
+
+@torch.no_grad()
+def measure(
+    model: nn.Module, data: PretrainingData, steps: int = POOL
+) -> dict[str, float]:
+    """Measure a model on the first steps of a corpus.
+
+    Returns:
+        `masked_accuracy`, `masked_loss` (nats), and, for a task,
+        `pair_accuracy`.
+    """
+    device = next(model.parameters()).device
+    hits = chosen = right = rows = 0
+    loss = 0.0
+    for step in range(steps):
+        (piece,) = data(step)
+        inputs = {k: v.to(device) for k, v in piece.inputs.items()}
+        output = model(**inputs)
+        labels = inputs["labels"][inputs["labels"] != IGNORE]
+        logits = output[1]
+        hits += int((logits.argmax(-1) == labels).sum())
+        chosen += len(labels)
+        loss += F.cross_entropy(logits, labels, reduction="sum").item()
+        if "next_sentence_label" in inputs:
+            guess = output.seq_relationship_logits.argmax(-1)
+            right += int((guess == inputs["next_sentence_label"]).sum())
+            rows += len(guess)
+    numbers = {"masked_accuracy": hits / chosen, "masked_loss": loss / chosen}
+    if rows:
+        numbers["pair_accuracy"] = right / rows
+    return numbers
+
+
+def write_corpus(
+    documents: Iterable[Sequence[str]],
+    tokenizer: Tokenizer,
+    folder: str | Path,
+    max_length: int,
+) -> Corpus:
+    """Do as `build_corpus`, in a folder: for text of any size.
+
+    Memory does not grow with the text: a thousand documents at a
+    time are cut, and appended to three files. They get their names
+    when all is written.
+
+    Args:
+        documents: each a list of its sentences.
+        tokenizer: whose ids to use.
+        folder: where the files go.
+        max_length: as in `build_corpus`.
+
+    Returns:
+        The corpus, on disk.
+
+    Raises:
+        ValueError: as in `build_corpus`; no document with two
+            sentences.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        count = append(documents, tokenizer, aside, max_length)
+        if not count["chunks"]:
+            raise ValueError(
+                f"none of {count['documents']} documents has two "
+                "sentences: there is nothing to pair"
+            )
+        said = count | {
+            "max_length": max_length,
+            "vocabulary": fingerprint(tokenizer),
+            "dtype": str(token_type(tokenizer)),
+        }
+        (aside / "corpus.json").write_text(json.dumps(said, indent=1) + "\n")
+        for file in [*(f"{one}.bin" for one in Corpus._fields), "corpus.json"]:
+            os.replace(aside / file, folder / file)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return open_corpus(folder, tokenizer, max_length)
+
+
+def append(
+    documents: Iterable[Sequence[str]],
+    tokenizer: Tokenizer,
+    folder: Path,
+    max_length: int,
+) -> dict[str, int]:
+    """Write the three files, and count what is in them."""
+    count = {"documents": 0, "tokens": 0, "sentences": 0, "chunks": 0}
+    source = iter(documents)
+    with contextlib.ExitStack() as stack:
+        tokens, starts, chunks = (
+            stack.enter_context((folder / f"{one}.bin").open("wb"))
+            for one in Corpus._fields
+        )
+        starts.write(np.zeros(1, np.int64).tobytes())
+        while some := list(islice(source, 1000)):
+            part = build_corpus(some, tokenizer, max_length)
+            shift = [count["sentences"], count["sentences"], count["documents"]]
+            tokens.write(part.tokens.tobytes())
+            starts.write((part.sentences[1:] + count["tokens"]).tobytes())
+            chunks.write((part.chunks + shift).tobytes())
+            count["documents"] += len(some)
+            count["tokens"] += len(part.tokens)
+            count["sentences"] += len(part.sentences) - 1
+            count["chunks"] += len(part.chunks)
+    return count
+
+
+def fingerprint(tokenizer: Tokenizer) -> str:
+    """Tell one vocabulary from another."""
+    pieces = "\n".join(tokenizer.vocabulary)
+    return hashlib.sha256(pieces.encode()).hexdigest()[:16]
+
+
+def open_corpus(
+    folder: str | Path, tokenizer: Tokenizer, max_length: int
+) -> Corpus:
+    """Open what `write_corpus` wrote, without reading it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it was written with another vocabulary or another
+            length, or a file is cut short.
+    """
+    folder = Path(folder)
+    said = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    wanted = {"vocabulary": fingerprint(tokenizer), "max_length": max_length}
+    for name, value in wanted.items():
+        if said[name] != value:
+            raise ValueError(
+                f"{folder} was written with {name} {said[name]}, not "
+                f"{value}: write it again"
+            )
+    shapes = {
+        "tokens": (np.dtype(said["dtype"]), (said["tokens"],)),
+        "sentences": (np.dtype(np.int64), (said["sentences"] + 1,)),
+        "chunks": (np.dtype(np.int64), (said["chunks"], 3)),
+    }
+    parts = []
+    for name, (dtype, shape) in shapes.items():
+        file = folder / f"{name}.bin"
+        size, want = file.stat().st_size, dtype.itemsize * math.prod(shape)
+        if size != want:
+            raise ValueError(
+                f"{file} has {size:,} bytes, not {want:,}: write it again"
+            )
+        parts.append(np.asarray(np.memmap(file, dtype, "r", shape=shape)))
+    return Corpus(*parts)
+
+
+def text_files(folder: str | Path) -> Iterator[list[str]]:
+    """Read every `.txt` file under a folder: the sentences of each.
+
+    A file is one document, or several where blank lines part them.
+    Files are read a line at a time, and a line without an end in
+    parts of 10,000 characters, so that no file is too big. An empty
+    file is passed over.
+
+    Warns:
+        UserWarning: a file that is not UTF-8, with the place; it is
+            left out.
+
+    Raises:
+        FileNotFoundError: no folder, or no `.txt` file in it.
+    """
+    files = sorted(Path(folder).rglob("*.txt"))
+    if not files:
+        raise FileNotFoundError(f"there is no .txt file in {folder}")
+    for file in files:
+        try:
+            check_utf8(file)
+        except UnicodeDecodeError as error:
+            warnings.warn(
+                f"{file} is left out, it is not UTF-8 ({error.reason} at "
+                f"byte {error.start:,}): save it as UTF-8, for instance "
+                "with iconv -f latin1 -t utf8",
+                stacklevel=2,
+            )
+            continue
+        document: list[str] = []
+        for line in lines(file):
+            document += sentences(line)
+            blank = not line.strip()
+            if document and (blank or len(document) >= 1000):
+                yield document
+                document = []
+        if document:
+            yield document
+
+
+def check_utf8(file: Path) -> None:
+    """Read a file through, a block at a time, as UTF-8."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    done = 0
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            try:
+                decode(block)
+            except UnicodeDecodeError as error:
+                error.start += done
+                raise
+            done += len(block)
+    decode(b"", True)
+
+
+def lines(file: Path, longest: int = 10_000) -> Iterator[str]:
+    """Give a file's lines; what is longer is cut at a space."""
+    rest = ""
+    with file.open(encoding="utf-8-sig") as opened:
+        while part := opened.readline(longest):
+            part, rest = rest + part, ""
+            space = part.rfind(" ")
+            if not part.endswith("\n") and len(part) >= longest and space > 0:
+                part, rest = part[:space], part[space + 1 :]
+            yield part
+    if rest:
+        yield rest
+
+
+def train_last(model: nn.Module, layers: int) -> None:
+    """Freeze the body but for its last `layers`; heads stay free.
+
+    Raises:
+        ValueError: more layers than there are.
+    """
+    body: BertModel = model.bert  # type: ignore[assignment]
+    stack = body.encoder.layers
+    if not 0 <= layers <= len(stack):
+        raise ValueError(f"there are {len(stack)} layers, not {layers}")
+    body.requires_grad_(False)
+    for layer in stack[len(stack) - layers :]:
+        layer.requires_grad_(True)
+
+
+def save_trained(
+    model: BertPreTrainedModel, folder: str | Path, base: str
+) -> None:
+    """Write only what was trained, in bfloat16, on top of `base`.
+
+    `from_pretrained(folder)` takes the rest from `base`.
+
+    Args:
+        model: some of its parameters frozen, as they are in `base`.
+        folder: where `config.json` and `model.safetensors` go.
+        base: the name of the model that it began as.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    state = {k: v for k, v in model.state_dict().items() if k in trained}
+    half = {
+        name: tensor.bfloat16().contiguous()
+        for name, tensor in to_huggingface(state).items()
+    }
+    extra = {"base_model": base, "architectures": [type(model).__name__]}
+    config = replace(model.config, extra=extra)
+    save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
+
+
+def pretrain(
+    model: BertForPreTraining | BertForMaskedLM,
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    config: PretrainingConfig,
+    folder: str | Path | None = None,
+    *,
+    held_out: Corpus | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train a model on a corpus; go on where a run stopped.
+
+    Args:
+        model: `BertForMaskedLM` where `config.task` is None.
+        tokenizer: the one that made the corpus.
+        corpus: of `build_corpus` or `open_corpus`.
+        config: the run's numbers.
+        folder: for the log, the checkpoints and, at the end, the
+            model with its tokenizer in `model/`; None keeps nothing.
+        held_out: text that is never trained on, to measure on.
+        progress: whether to show a bar.
+
+    Returns:
+        The lines of the log; see `train` and `measure`.
+
+    Raises:
+        TypeError: a model without the head that the task needs.
+        ValueError: a model of another vocabulary, or with fewer
+            positions than `max_length`; see `train`.
+    """
+    kind = BertForMaskedLM if config.task is None else BertForPreTraining
+    if not isinstance(model, kind):
+        raise TypeError(
+            f"task {config.task!r} needs a {kind.__name__}, not a "
+            f"{type(model).__name__}"
+        )
+    sizes = model.config
+    if sizes.vocab_size != len(tokenizer):
+        raise ValueError(
+            f"the model has {sizes.vocab_size} pieces, the tokenizer "
+            f"{len(tokenizer)}"
+        )
+    if sizes.max_position_embeddings < config.max_length:
+        raise ValueError(
+            f"max_length is {config.max_length}, but the model ends at "
+            f"{sizes.max_position_embeddings}"
+        )
+    data = PretrainingData(corpus, tokenizer, config)
+    evaluate = None
+    if held_out is not None:
+        fixed = replace(config, seed=0, accumulate=1)
+        unseen = PretrainingData(held_out, tokenizer, fixed)
+        evaluate = partial(measure, data=unseen)
+    facts = {
+        "model": json.loads(sizes.to_json()),
+        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "corpus": {name: len(part) for name, part in corpus._asdict().items()},
+        "vocabulary": fingerprint(tokenizer),
+    }
+    log = train(
+        model, data, config, folder,
+        evaluate=evaluate, facts=facts, progress=progress,
+    )  # fmt: skip
+    if folder is not None and processes().rank == 0:
+        model.save_pretrained(Path(folder) / "model")
+        tokenizer.save_pretrained(Path(folder) / "model")
+    return log

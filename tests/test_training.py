@@ -1,0 +1,345 @@
+"""The loop: exact resuming, honest means, several processes."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from minibert.training import Piece, TrainingConfig, backward, make_optimiser, train
+
+FULL = os.environ.get("MINIBERT_FULL") == "1"  # twenty kills, as the long form
+
+
+class Output(NamedTuple):
+    """A loss, as every head gives it."""
+
+    loss: Tensor
+
+
+class Line(nn.Module):
+    """A small model with dropout, a matrix, a bias and a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(
+            nn.Linear(4, 8), nn.LayerNorm(8), nn.Dropout(0.3), nn.Linear(8, 1)
+        )
+
+    def forward(self, input_ids: Tensor, labels: Tensor) -> Output:
+        """Squared error, a mean over rows."""
+        return Output(((self.body(input_ids)[:, 0] - labels) ** 2).mean())
+
+
+def rows(step: int, count: int = 12) -> tuple[Tensor, Tensor]:
+    make = torch.Generator().manual_seed(step)
+    x = torch.randn(count, 4, generator=make)
+    return x, x.sum(1)
+
+
+def batches(step: int, rank: int = 0, world: int = 1, parts: int = 1) -> list[Piece]:
+    """Pieces of unlike size, so that a mean of means would be wrong."""
+    x, y = rows(step)
+    cuts = [0, 1, 4, 7, 12] if parts == 4 else [0, 12]
+    return [
+        Piece({"input_ids": x[a:b], "labels": y[a:b]}, {"loss": b - a})
+        for a, b in itertools.pairwise(cuts)
+    ]
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten().cpu() for p in model.parameters()])
+
+
+CONFIG = TrainingConfig(
+    steps=20, batch_size=12, learning_rate=0.01, warmup=4, save_every=5, log_every=2
+)
+
+
+def run(folder: Path | None, config: TrainingConfig = CONFIG, stop: int = 10**9) -> nn.Module:
+    """Train; the data gives up at step `stop`, as a power cut would."""
+
+    def some(step: int, rank: int, world: int) -> list[Piece]:
+        if step == stop:
+            raise KeyboardInterrupt
+        return batches(step)
+
+    model = Line()
+    try:
+        train(model, some, config, folder, progress=False)
+    except KeyboardInterrupt:
+        assert stop < config.steps
+    return model
+
+
+@pytest.mark.parametrize("stops", [[3], [7], [5], [13, 17], [1, 6, 11, 19]], ids=str)
+def test_a_stopped_run_ends_as_one_that_never_stopped(stops, tmp_path):
+    whole = run(tmp_path / "whole")
+    for stop in stops:
+        run(tmp_path / "cut", stop=stop)
+    again = run(tmp_path / "cut")
+    assert weights(again).equal(weights(whole))
+    logs = [
+        [json.loads(x) for x in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    for log in logs:
+        for line in log:
+            line.pop("tokens_per_second")
+    assert logs[0] == logs[1]
+
+
+def test_a_finished_run_is_only_read(tmp_path):
+    first = run(tmp_path)
+    again = run(tmp_path, stop=0)  # would fail if it asked for data
+    assert weights(again).equal(weights(first))
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_callers_chance_is_left_alone(tmp_path):
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    model = Line()
+    torch.manual_seed(5)
+    train(model, lambda s, r, w: batches(s), CONFIG, progress=False)
+    assert torch.rand(3).equal(want)
+    assert not model.training
+
+
+def test_dropout_differs_from_step_to_step():
+    model = Line()
+    log = train(
+        model,
+        lambda s, r, w: batches(0),
+        TrainingConfig(steps=3, learning_rate=1e-30, log_every=1),
+        progress=False,
+    )
+    assert len({line["loss"] for line in log}) == 3
+
+
+def test_pieces_add_up_to_the_whole():
+    """Four pieces of unlike size have the gradients of one."""
+    cast = torch.autocast("cpu", torch.bfloat16, enabled=False)
+    grads, losses = [], []
+    for parts in (1, 4):
+        model = Line().eval()
+        losses.append(backward(model, batches(3, parts=parts), 1, cast)["loss"])
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.allclose(losses[0], losses[1], atol=1e-6)
+    assert torch.allclose(grads[0], grads[1], atol=1e-6)
+    # and a mean of means would have been seen
+    model = Line().eval()
+    means = [model(**piece.inputs).loss for piece in batches(3, parts=4)]
+    assert abs(sum(means) / 4 - losses[0]) > 0.01
+
+
+def test_a_piece_without_anything_counts_nothing():
+    cast = torch.autocast("cpu", torch.bfloat16, enabled=False)
+
+    class Zero(Line):
+        def forward(self, input_ids: Tensor, labels: Tensor) -> Output:
+            if len(labels) == 0:
+                return Output(self.body(torch.zeros(1, 4)).sum() * 0)
+            return super().forward(input_ids, labels)
+
+    x, y = rows(0)
+    whole = Piece({"input_ids": x, "labels": y}, {"loss": 12})
+    empty = Piece({"input_ids": x[:0], "labels": y[:0]}, {"loss": 0})
+    one, two = Zero().eval(), Zero().eval()
+    backward(one, [whole], 1, cast)
+    backward(two, [whole, empty], 1, cast)
+    for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        assert p.grad.equal(q.grad)
+
+
+def test_biases_and_norms_do_not_decay():
+    model = Line()
+    decayed, spared = make_optimiser(model, CONFIG).param_groups
+    assert {p.ndim for p in decayed["params"]} == {2}
+    assert {p.ndim for p in spared["params"]} == {1}
+    assert decayed["weight_decay"] == CONFIG.weight_decay
+    assert spared["weight_decay"] == 0
+
+
+def test_frozen_parameters_stay():
+    model = Line()
+    model.body[0].requires_grad_(False)
+    before = model.body[0].weight.clone()
+    train(model, lambda s, r, w: batches(s), CONFIG, progress=False)
+    assert model.body[0].weight.equal(before)
+    assert not model.body[3].weight.equal(Line().body[3].weight)
+
+
+def test_the_rate_rises_and_falls():
+    config = TrainingConfig(steps=10, warmup=4, learning_rate=1.0)
+    rates = [config.rate(step) for step in range(10)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4:] == pytest.approx([6 / 6, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert TrainingConfig(steps=2).rate(0) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"steps": 0}, "steps must be 1 or more, not 0"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"save_every": -1}, "save_every must be"),
+        ({"warmup": 11}, "warmup is 11, not 0 to 10"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"clip": -1.0}, "clip must be positive"),
+    ],
+)
+def test_numbers_that_make_no_run(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        TrainingConfig(**{"steps": 10} | wrong)
+
+
+def test_another_config_is_refused_with_what_differs(tmp_path):
+    run(tmp_path, stop=7)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    other = TrainingConfig(
+        steps=20, batch_size=12, learning_rate=0.02, warmup=4, save_every=5, log_every=2
+    )
+    with pytest.raises(ValueError, match=r"learning_rate was 0\.01 and is 0\.02"):
+        train(Line(), lambda s, r, w: batches(s), other, tmp_path, progress=False)
+    with pytest.raises(ValueError, match="model was None and is 'other'"):
+        train(
+            Line(), lambda s, r, w: batches(s), CONFIG, tmp_path,
+            facts={"model": "other"}, progress=False,
+        )  # fmt: skip
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path):
+    whole = run(None)
+    run(tmp_path, stop=12)
+    file = tmp_path / "step-00000010" / "tensors.safetensors"
+    file.write_bytes(file.read_bytes()[:-50])
+    with pytest.warns(UserWarning, match="Going on from step-00000005"):
+        again = run(tmp_path)
+    assert weights(again).equal(weights(whole))
+
+
+def test_only_broken_checkpoints_are_an_error(tmp_path):
+    run(tmp_path, stop=7)
+    (tmp_path / "step-00000005" / "state.json").write_text("{")
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        run(tmp_path)
+
+
+def test_two_checkpoints_are_kept(tmp_path):
+    run(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "log.jsonl", "step-00000015", "step-00000020",
+    ]  # fmt: skip
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    whole = run(None)
+    run(tmp_path, stop=7)
+
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minibert.training.save_file", full)
+        with pytest.raises(OSError, match="No space left.*last checkpoint is step-00000005"):
+            run(tmp_path)
+    assert [p.name for p in tmp_path.glob("*step*")] == ["step-00000005"]
+    assert weights(run(tmp_path)).equal(weights(whole))
+
+
+def test_a_half_written_checkpoint_is_not_seen(tmp_path):
+    whole = run(None)
+    run(tmp_path, stop=7)
+    aside = tmp_path / ".saving-step-00000010"
+    aside.mkdir()
+    (aside / "tensors.safetensors").write_bytes(b"half")
+    assert weights(run(tmp_path)).equal(weights(whole))
+    assert not aside.exists()
+
+
+def test_a_log_line_cut_short_is_dropped(tmp_path):
+    run(tmp_path, stop=7)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    run(tmp_path)
+    steps = [json.loads(x)["step"] for x in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)) and steps[-1] == 20
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    def poisoned(step: int, rank: int, world: int) -> list[Piece]:
+        (piece,) = batches(step)
+        if step == 11:
+            piece.inputs["labels"][0] = float("nan")
+        return [piece]
+
+    with pytest.raises(FloatingPointError, match="after step 12"):
+        train(Line(), poisoned, CONFIG, tmp_path, progress=False)
+    assert [p.name for p in sorted(tmp_path.glob("step*"))][-1] == "step-00000010"
+
+
+PRETRAIN = [
+    sys.executable, "-m", "minibert", "pretrain", "TEXT", "FOLDER", "--steps", "24",
+    "--batch-size", "8", "--max-length", "32", "--layers", "1", "--hidden-size", "32",
+    "--heads", "2", "--save-every", "2", "--log-every", "2", "--warmup", "4",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory) -> Path:
+    """A folder with a few documents of made-up sentences."""
+    folder = tmp_path_factory.mktemp("texts")
+    make = random.Random(0)
+    words = ["the", "dog", "bit", "a", "man", "and", "river", "town", "ran", "over"]
+    for number in range(12):
+        lines = [" ".join(make.choices(words, k=9)).capitalize() + "." for _ in range(9)]
+        (folder / f"{number}.txt").write_text("\n".join(lines))
+    return folder
+
+
+def command(text: Path, folder: Path, *more: str) -> list[str]:
+    given = {"TEXT": str(text), "FOLDER": str(folder)}
+    return [given.get(word, word) for word in PRETRAIN] + list(more)
+
+
+def test_killed_with_signal_9_at_random_moments(texts, tmp_path):
+    """Killed and started again, it ends bit for bit as one that ran through."""
+    times, length = (20, "240") if FULL else (2, "24")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    steps = ["--steps", length]
+    subprocess.run(command(texts, tmp_path / "whole", *steps), check=True, **quiet)
+    want = load_file(tmp_path / "whole" / "model" / "model.safetensors")
+    make, folder = random.Random(1), tmp_path / "cut"
+    for kill in range(times):
+        process = subprocess.Popen(command(texts, folder, *steps), **quiet)
+        goal = kill * int(length) // (times + 1) + 2
+        while max((int(p.name[5:]) for p in folder.glob("step-*")), default=0) < goal:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.005)
+        time.sleep(make.random() * 0.03)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    subprocess.run(command(texts, folder, *steps), check=True, **quiet)
+    got = load_file(folder / "model" / "model.safetensors")
+    assert got.keys() == want.keys()
+    assert all(got[name].equal(want[name]) for name in want)

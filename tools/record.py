@@ -1,0 +1,55 @@
+"""Keep what a long run said, in results/NAME.json.
+
+    python tools/record.py RUN NAME
+
+RUN is the folder of `python -m minibert pretrain`: its numbers and its log are kept, with
+the date, the processor and the versions. A chapter's cell shows them from there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from source import ROOT
+
+
+def circumstances(*packages: str) -> dict[str, object]:
+    """When, on what, and with which versions something was measured."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": (
+            f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()},"
+            f" {torch.get_num_threads()} thread(s)"
+        ),
+        "versions": {name: metadata.version(name) for name in ("torch", *packages)},
+    }
+
+
+def record(run: Path, name: str) -> Path:
+    """Write the record of a run's newest checkpoint."""
+    newest = max(run.glob("step-*"), default=None)
+    if newest is None:
+        raise SystemExit(f"{run} holds no checkpoint")
+    said = json.loads((newest / "state.json").read_text())
+    lines = (run / "log.jsonl").read_text().splitlines()
+    log = [json.loads(line) for line in lines]
+    for line in log:
+        for key, value in line.items():
+            line[key] = round(value, 5)
+    path = ROOT / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    kept = said | {"log": log} | circumstances("tokenizers")
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    print(f"wrote {record(Path(sys.argv[1]), sys.argv[2])}")
