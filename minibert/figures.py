@@ -1,4 +1,5 @@
-"""The book's drawings: one palette, one way to show a picture, the map of BERT.
+"""The book's drawings: one palette, one way to show a picture, the map of BERT;
+and the recorded results that chapters draw.
 
 Chapters draw with these in cells whose input is folded. Nothing in the package
 imports this module, and it imports nothing of the package. It needs matplotlib
@@ -6,9 +7,12 @@ imports this module, and it imports nothing of the package. It needs matplotlib
 """
 
 import io
+import json
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -22,6 +26,7 @@ __all__ = [
     "heatmap",
     "mask_grid",
     "new",
+    "recorded",
     "show",
     "transformer_map",
 ]
@@ -349,3 +354,18 @@ def transformer_map() -> tuple[Figure, str]:
         "encoder's output (keys and values), feed-forward, and gives each next character."
     )
     return fig, alt
+
+
+def recorded(name: str) -> Any:
+    """Read `results/NAME.json`: what a run said that no page can wait for.
+
+    It is looked for in this folder and those above it; a notebook that travels alone
+    reads it from the repository.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        path = folder / "results" / f"{name}.json"
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+    raw = "https://raw.githubusercontent.com/minibert-book/minibert-book/v0.1.0"
+    with urlopen(f"{raw}/results/{name}.json", timeout=30) as answer:
+        return json.load(answer)

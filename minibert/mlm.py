@@ -1,0 +1,447 @@
+# Written by tools/tangle.py from
+# book/source/07-mlm.md
+# Edit that, not this.
+"""Masked language modelling: hide words, and give them back.
+
+Shapes: `B` batch, `S` sequence, `H` hidden, `V` vocabulary, `N`
+places that were chosen.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minibert.bert import (
+    BertConfig,
+    BertModel,
+    BertPreTrainedModel,
+    load,
+)
+from minibert.tokens import SPECIAL, Tokenizer
+
+__all__ = [
+    "IGNORE",
+    "BertForMaskedLM",
+    "Blank",
+    "Masked",
+    "MaskedLMHead",
+    "MaskedLMOutput",
+    "Masking",
+    "at_labels",
+    "fill_mask",
+    "fill_one_by_one",
+    "guess_words",
+    "pseudo_log_likelihood",
+]
+
+
+IGNORE = -100  # the label of a place that was not chosen
+
+
+class Masked(NamedTuple):
+    """A batch with hidden words, and what was hidden."""
+
+    input_ids: Tensor  # (B, S)
+    labels: Tensor  # (B, S), IGNORE where nothing was chosen
+
+
+class Masking:
+    """Choose 15 % of the tokens, and hide most of them.
+
+    Of the chosen, 80 % become [MASK], 10 % another piece drawn at
+    random, 10 % stay as they are. [CLS], [SEP], [PAD], [UNK] and
+    [MASK] are never chosen, and never drawn.
+
+    Args:
+        tokenizer: whose ids will come.
+        probability: the share of tokens that is chosen.
+        whole_words: choose words; all pieces of one, or none.
+
+    Raises:
+        ValueError: a probability outside of 0 to 1.
+
+    Source: Devlin et al. 2019, section 3.1, task 1; whole words
+    as in the repository's release of May 31st, 2019.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        probability: float = 0.15,
+        whole_words: bool = False,
+    ) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(
+                f"probability is {probability}, not between 0 and 1"
+            )
+        self.probability = probability
+        self.whole_words = whole_words
+        self.mask_id = tokenizer.mask_id
+        pieces = tokenizer.vocabulary
+        self.special = torch.tensor([p in SPECIAL for p in pieces])
+        self.inner = torch.tensor([p[:2] == "##" for p in pieces])
+        self.drawable = (~self.special).nonzero()[:, 0]
+
+    def __call__(
+        self,
+        input_ids: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Masked:
+        """Hide words of `input_ids` (B, S), on the CPU.
+
+        Args:
+            input_ids: rows as a tokenizer makes them; they are not
+                changed.
+            generator: where the chance comes from; torch's own
+                where absent.
+        """
+        chance = torch.rand(input_ids.shape, generator=generator)
+        if self.whole_words:  # a piece takes its word's draw
+            place = torch.arange(input_ids.shape[1])
+            first = place * ~self.inner[input_ids]  # (B, S)
+            chance = chance.gather(1, first.cummax(1).values)
+        chosen = chance < self.probability
+        chosen &= ~self.special[input_ids]
+        labels = input_ids.where(chosen, IGNORE)
+        count = int(chosen.sum())
+        lot = torch.rand(count, generator=generator)  # (N,)
+        draw = torch.randint(
+            len(self.drawable), (count,), generator=generator
+        )
+        new = input_ids[chosen]
+        new = torch.where(lot < 0.9, self.drawable[draw], new)
+        new = torch.where(lot < 0.8, self.mask_id, new)
+        return Masked(input_ids.masked_scatter(chosen, new), labels)
+
+
+class MaskedLMHead(nn.Module):
+    """Turn vectors into a score for every piece.
+
+    It owns no (V, H) matrix: it is called with the token table.
+
+    Args:
+        config: the model's numbers.
+
+    Source: Devlin et al. 2019, section 3.1; for the layer between,
+    `run_pretraining.py` of its repository.
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.dense = nn.Linear(size, size)
+        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        """Score `x` (..., H) against `table` (V, H): (..., V)."""
+        x = self.norm(F.gelu(self.dense(x)))  # (..., H)
+        return F.linear(x, table, self.bias)  # (..., V)
+
+
+def at_labels(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep the N places that have a label.
+
+    Args:
+        x: (B, S, H).
+        labels: (B, S), IGNORE where there is none.
+
+    Returns:
+        The vectors (N, H) and the labels (N,).
+
+    Raises:
+        TypeError: labels that are not int64.
+        ValueError: labels of another shape than (B, S).
+    """
+    check_labels(labels, x)
+    places = (labels.flatten() != IGNORE).nonzero()[:, 0]  # (N,)
+    return x.flatten(0, 1)[places], labels.flatten()[places]
+
+
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Average the cross-entropy, in nats; 0 without a label."""
+    if labels.numel() == 0:
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits, labels)
+
+
+class MaskedLMOutput(NamedTuple):
+    """What `BertForMaskedLM` returns; `None` where not asked for."""
+
+    loss: Tensor | None  # a mean over the N labelled places, nats
+    logits: Tensor  # (B, S, V); (N, V) where labels were given
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+def check_labels(labels: Tensor, x: Tensor) -> None:
+    """Refuse labels of another type than int64, or shape than (B, S)."""
+    if labels.dtype != torch.int64:
+        raise TypeError(f"labels must be int64, not {labels.dtype}")
+    if labels.shape != x.shape[:2]:
+        raise ValueError(
+            f"labels is {tuple(labels.shape)}, but input_ids is "
+            f"{tuple(x.shape[:2])}: they must agree"
+        )
+
+
+class BertForMaskedLM(BertPreTrainedModel):
+    """BERT with a head that says which piece stands at a place.
+
+    Args:
+        config: its numbers.
+
+    Source: Devlin et al. 2019, section 3.1.
+
+    >>> model = BertForMaskedLM(BertConfig(vocab_size=99))
+    >>> model(torch.tensor([[2, 4, 3]])).logits.shape
+    torch.Size([1, 3, 99])
+    """
+
+    tied: ClassVar[Mapping[str, str]] = {
+        "cls.predictions.decoder.weight": (
+            "bert.embeddings.word_embeddings.weight"
+        ),
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.predictions = MaskedLMHead(config)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> MaskedLMOutput:
+        """Score every piece at every place, or where labelled.
+
+        Args:
+            input_ids: (B, S); the next three as in `BertModel`.
+            attention_mask: (B, S) or (B, S, S).
+            token_type_ids: (B, S).
+            position_ids: (B, S).
+            labels: (B, S), the piece to be found at a chosen place
+                and IGNORE elsewhere. The head then runs only there.
+            output_hidden_states: as in `BertModel`.
+            output_attentions: as in `BertModel`.
+
+        Raises:
+            TypeError, ValueError, IndexError: as in `BertModel`;
+                labels of another shape or type.
+        """
+        output = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        x, loss = output.last_hidden_state, None  # (B, S, H)
+        if labels is not None:
+            x, labels = at_labels(x, labels)  # (N, H), (N,)
+        table = self.bert.embeddings.token.weight  # (V, H)
+        logits = self.predictions(x, table)
+        if labels is not None:
+            loss = mean_loss(logits, labels)
+        return MaskedLMOutput(loss, logits, *output[2:])
+
+
+class Blank(NamedTuple):
+    """What may fill one [MASK], the likeliest first."""
+
+    words: list[str]
+    probabilities: list[float]
+
+
+Pair = tuple[BertForMaskedLM, Tokenizer]
+
+
+@torch.no_grad()
+def fill_mask(
+    text: str, k: int = 5, *, model: str | Pair = "minilm-mlm"
+) -> list[Blank]:
+    """Say which pieces may stand at each [MASK] of a text.
+
+    Several masks are filled at once: each answer is made without
+    knowing the others. See `fill_one_by_one`.
+
+    Args:
+        text: with one [MASK] or more.
+        k: how many pieces for each.
+        model: a shipped name, a folder, a hub id, or a model and
+            its tokenizer.
+
+    Returns:
+        A `Blank` for each [MASK], in the order of the text.
+
+    Raises:
+        ValueError: no [MASK], `k` below 1 or above V, or a text
+            that is too long for the model.
+    """
+    bert, tokenizer = load(BertForMaskedLM, model)
+    ids = encode_blanks(text, bert, tokenizer)  # (1, S)
+    if not 1 <= k <= len(tokenizer):
+        raise ValueError(f"k is {k}, not 1 to {len(tokenizer)}")
+    logits = bert(ids).logits[ids == tokenizer.mask_id]  # (N, V)
+    best = logits.softmax(-1).topk(k)
+    rows = zip(best.indices, best.values, strict=True)
+    return [
+        Blank(tokenizer.tokens(pieces), values.tolist())
+        for pieces, values in rows
+    ]
+
+
+def encode_text(
+    text: str, bert: BertForMaskedLM, tokenizer: Tokenizer
+) -> Tensor:
+    """Give the ids (1, S) of one text, on the model's device."""
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, not {text!r}")
+    ids = tokenizer.encode(text).ids
+    limit = bert.config.max_position_embeddings
+    if len(ids) == 2:
+        raise ValueError("there is no text")
+    if len(ids) > limit:
+        raise ValueError(
+            f"the text has {len(ids)} tokens, the model takes {limit}: "
+            "shorten it"
+        )
+    device = bert.bert.embeddings.token.weight.device
+    return torch.tensor([ids], device=device)
+
+
+def encode_blanks(
+    text: str, bert: BertForMaskedLM, tokenizer: Tokenizer
+) -> Tensor:
+    """Do as `encode_text`, for a text that must hold a [MASK]."""
+    ids = encode_text(text, bert, tokenizer)
+    if not (ids == tokenizer.mask_id).any():
+        raise ValueError(
+            f"there is no [MASK] in {text!r}: write it where a word "
+            "is missing"
+        )
+    return ids
+
+
+@torch.no_grad()
+def fill_one_by_one(
+    text: str, *, model: str | Pair = "minilm-mlm"
+) -> str:
+    """Fill every [MASK], the surest first, each seeing the last.
+
+    Args:
+        text: with one [MASK] or more.
+        model: as in `fill_mask`.
+
+    Returns:
+        The text as `Tokenizer.decode` gives it: normalised.
+
+    Raises:
+        ValueError: as in `fill_mask`.
+    """
+    bert, tokenizer = load(BertForMaskedLM, model)
+    ids = encode_blanks(text, bert, tokenizer)  # (1, S)
+    while (blank := ids == tokenizer.mask_id).any():
+        logits = bert(ids).logits[blank]  # (N, V)
+        logits[:, Masking(tokenizer).special] = float("-inf")
+        sure, piece = logits.softmax(-1).max(-1)  # (N,)
+        place = blank.nonzero()[sure.argmax(), 1]
+        ids[0, place] = piece[sure.argmax()]
+    return tokenizer.decode(ids[0])
+
+
+@torch.no_grad()
+def pseudo_log_likelihood(
+    text: str, *, model: str | Pair = "minilm-mlm"
+) -> Tensor:
+    """Hide each piece of a text in turn; how likely is it there?
+
+    Args:
+        text: anything with a piece in it.
+        model: as in `fill_mask`.
+
+    Returns:
+        The S natural logarithms of the pieces' probabilities. Their
+        sum is a score for the text, not its probability.
+
+    Raises:
+        ValueError: an empty text, or one that is too long.
+
+    Source: Salazar et al. 2020, section 2.
+    """
+    bert, tokenizer = load(BertForMaskedLM, model)
+    ids = encode_text(text, bert, tokenizer)  # (1, S + 2)
+    places = torch.arange(1, ids.shape[1] - 1, device=ids.device)
+    scores = []
+    for few in places.split(64):
+        rows = ids.repeat(len(few), 1)  # (64, S + 2)
+        labels = torch.full_like(rows, IGNORE)
+        each = torch.arange(len(few), device=ids.device)
+        labels[each, few] = rows[each, few]
+        rows[each, few] = tokenizer.mask_id
+        logits = bert(rows, labels=labels).logits  # (64, V)
+        scores.append(logits.log_softmax(-1)[each, ids[0, few]])
+    return torch.cat(scores)  # (S,)
+
+
+@torch.no_grad()
+def guess_words(
+    texts: Iterable[str],
+    words: Sequence[str],
+    *,
+    model: str | Pair = "minilm-mlm",
+    seed: int = 0,
+) -> list[tuple[str, str]]:
+    """Hide some words of texts, and guess them.
+
+    15 % of the places that hold one of `words` become [MASK]; the
+    guess is the likeliest of `words`. Two models whose vocabularies
+    both hold these are asked about the same places.
+
+    Args:
+        texts: each short enough for the model.
+        words: lower-case words, pieces of the model's vocabulary.
+        model: as in `fill_mask`.
+        seed: of the places.
+
+    Returns:
+        The hidden words: (true, guessed).
+
+    Raises:
+        LookupError: a word that is no piece of the vocabulary.
+        ValueError: see `fill_mask`.
+    """
+    bert, tokenizer = load(BertForMaskedLM, model)
+    chance = torch.Generator().manual_seed(seed)
+    known = torch.tensor([tokenizer.id(word) for word in words])
+    inner = torch.tensor(
+        [piece[:2] == "##" for piece in tokenizer.vocabulary]
+    )
+    out: list[tuple[str, str]] = []
+    for text in texts:
+        ids = encode_text(text, bert, tokenizer)  # (1, S)
+        row = ids[0].cpu()
+        may = torch.isin(row, known)  # (S,)
+        may[:-1] &= ~inner[row[1:]]  # not a longer word's beginning
+        places = may.nonzero()[:, 0]
+        hide = torch.rand(len(places), generator=chance) < 0.15
+        places = places[hide]
+        truth = tokenizer.tokens(row[places])
+        ids[0, places] = tokenizer.mask_id
+        scores = bert(ids).logits[0, places].cpu()[:, known]
+        best = [words[i] for i in scores.argmax(-1).tolist()]
+        out += zip(truth, best, strict=True)
+    return out
