@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--initializer-range", type=float,
                      help="without --start: the spread of new weights, "
                      "1 / sqrt(hidden size)")  # fmt: skip
+    one.add_argument("--dropout", type=float, help="without --start: 0.1")
     one.add_argument("--threads", type=int, help="threads of this process")
     add_numbers(one)
     return top
@@ -102,6 +103,7 @@ def make_model(
                 num_attention_heads=args.heads or SIZES["heads"][1],
                 intermediate_size=4 * hidden,
                 max_position_embeddings=config.max_length,
+                hidden_dropout_prob=0.1 if args.dropout is None else args.dropout,
                 attention_probs_dropout_prob=0.0,
                 initializer_range=args.initializer_range or hidden**-0.5,
             )

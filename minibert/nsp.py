@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/08-nsp.md
+# Edit that, not this.
 """Next sentence prediction: does one text follow another?
 
 A corpus is three flat arrays, so that it can lie in memory or on
@@ -349,12 +352,15 @@ def pair_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels)
 
 
+Judge = tuple[BertForNextSentencePrediction, Tokenizer]
+
+
 @torch.no_grad()
 def next_sentence(
     first: str,
     second: str,
     *,
-    model: str | tuple[BertForNextSentencePrediction, Tokenizer],
+    model: str | Judge = "leads-small",
 ) -> float:
     """Give the probability that `second` follows `first`.
 

@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/09-pretraining.md
+# Edit that, not this.
 """Pre-training: masked words and next sentences, on text of any size.
 
 Shapes: `B` batch, `S` sequence, `V` vocabulary, `N` chosen places.

@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/09-pretraining.md
+# Edit that, not this.
 """The training loop: one step at a time, and a run that survives.
 
 Everything random in step t is drawn from (seed, t), never from what

@@ -1,0 +1,100 @@
+"""Train next sentence prediction under many seeds and settings; record every curve.
+
+    python tools/nsp_seeds.py                   the chapter's setting, seeds 0 to 9
+    python tools/nsp_seeds.py --seeds 3 --all   seeds 0 to 2, and the other settings
+    python tools/nsp_seeds.py --only shuffled --seeds 10
+
+It runs the functions of book/source/08-nsp.md (its cells tagged `recorded`) and writes
+results/nsp-seeds.json after each run; a run that is recorded there is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import time
+from importlib import metadata
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from source import ROOT, read
+
+from minibert import nsp
+
+RECORD = ROOT / "results" / "nsp-seeds.json"
+BASE = "counted"
+# What differs from the chapter's setting, by name.
+SETTINGS: dict[str, dict[str, Any]] = {
+    BASE: {},
+    "shuffled": {"start": "shuffled"},
+    "wide": {"start": "wide"},
+    "0.02": {"start": "0.02"},
+    "rate 3e-3": {"rate": 3e-3},
+    "rate 3e-4": {"rate": 3e-4},
+    "batch 16": {"batch": 16},
+    "vocabulary 1024": {"vocabulary": 1024},
+    "masked words too": {"words": True},
+}
+
+
+def chapter() -> dict[str, Any]:
+    """The chapter's training functions, beside the module's own names."""
+    names = dict(vars(nsp))
+    for cell in read(ROOT / "book" / "source" / "08-nsp.md").cells:
+        if "recorded" in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+    return names
+
+
+def main() -> int:
+    """Run what is not recorded yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--all", action="store_true", help="every setting")
+    parser.add_argument("--only", choices=SETTINGS, help="this setting")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    names = chapter()
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": {}}
+    data = {}
+    wanted = [args.only or BASE] if not args.all else list(SETTINGS)
+    for name in wanted:
+        options = dict(SETTINGS[name])
+        size = options.pop("vocabulary", 4096)
+        runs = record["runs"].setdefault(name, [])
+        for seed in range(args.seeds):
+            if any(one["seed"] == seed for one in runs):
+                continue
+            if size not in data:
+                data[size] = names["prepare"](names["vocabulary"](size))
+            start = time.perf_counter()
+            _, curve = names["learn"](data[size], seed, **options)
+            seconds = round(time.perf_counter() - start)
+            steps, loss, accuracy = zip(*curve, strict=True)
+            runs.append({
+                "seed": seed, "seconds": seconds, "steps": steps,
+                "loss": [round(float(x), 4) for x in loss],
+                "accuracy": [round(float(x), 4) for x in accuracy],
+            })  # fmt: skip
+            runs.sort(key=lambda one: one["seed"])
+            record |= {
+                "command": "python tools/nsp_seeds.py",
+                "date": datetime.date.today().isoformat(),
+                "processor": f"{platform.machine()}, one thread",
+                "versions": {
+                    one: metadata.version(one) for one in ("torch", "tokenizers", "numpy")
+                },
+            }
+            RECORD.parent.mkdir(exist_ok=True)
+            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+            print(f"{name}, seed {seed}: {accuracy[-1]:.3f} in {seconds} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
