@@ -11,17 +11,15 @@ results/nsp-seeds.json after each run; a run that is recorded there is not repea
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import time
-from importlib import metadata
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from record import circumstances
 from source import ROOT, read
 
 from minibert import nsp
@@ -82,14 +80,8 @@ def main() -> int:
                 "accuracy": [round(float(x), 4) for x in accuracy],
             })  # fmt: skip
             runs.sort(key=lambda one: one["seed"])
-            record |= {
-                "command": "python tools/nsp_seeds.py",
-                "date": datetime.date.today().isoformat(),
-                "processor": f"{platform.machine()}, one thread",
-                "versions": {
-                    one: metadata.version(one) for one in ("torch", "tokenizers", "numpy")
-                },
-            }
+            record |= {"command": "python tools/nsp_seeds.py"}
+            record |= circumstances("tokenizers", "numpy")
             RECORD.parent.mkdir(exist_ok=True)
             RECORD.write_text(json.dumps(record, indent=1) + "\n")
             print(f"{name}, seed {seed}: {accuracy[-1]:.3f} in {seconds} s", flush=True)
