@@ -5,8 +5,9 @@ It only reads arguments; what it does lies in the modules.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -69,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
         "goes on from the last checkpoint. Several processes: put torchrun "
         "--nproc-per-node N -m (or accelerate launch -m) before minibert.",
     )
-    one.add_argument("text", help="'leads', or a folder of .txt files")
+    one.add_argument("text", nargs="+",
+                     help="'leads', a folder of .txt files, or several")  # fmt: skip
     one.add_argument("folder", type=Path, help="where the run is kept")
     one.add_argument("--start", help="weights to go on from: a name or folder")
     one.add_argument("--train-last", type=int, metavar="N",
@@ -125,6 +127,13 @@ def make_model(
     return model
 
 
+def read_text(name: str) -> Iterator[list[str]]:
+    """Give the documents of a text by its name: 'leads', or a folder."""
+    if name == "leads":
+        return (sentences(one.text) for one in leads("train"))
+    return text_files(name)
+
+
 def run_pretrain(args: argparse.Namespace) -> None:
     """Do `python -m minibert pretrain`."""
     numbers = {one.name: getattr(args, one.name) for one in fields(PretrainingConfig)}
@@ -142,12 +151,10 @@ def run_pretrain(args: argparse.Namespace) -> None:
         print(f"{world} process(es) on {device}")
     held_out = None
     own = args.folder / (f"corpus-{rank}" if world > 1 else "corpus")
-    if args.text == "leads":
-        documents = (sentences(one.text) for one in leads("train"))
+    if "leads" in args.text:
         unseen = (sentences(one.text) for one in leads("dev"))
         held_out = write_corpus(unseen, tokenizer, own / "dev", config.max_length)
-    else:
-        documents = text_files(args.text)  # type: ignore[assignment]
+    documents = chain.from_iterable(map(read_text, args.text))
     corpus = write_corpus(documents, tokenizer, own, config.max_length)
     pretrain(model, tokenizer, corpus, config, args.folder, held_out=held_out)
     if rank == 0 and args.train_last is not None:

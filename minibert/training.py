@@ -256,6 +256,7 @@ class Meter:
 
 Batches = Callable[[int, int, int], list[Piece]]
 Evaluate = Callable[[nn.Module], dict[str, float]]
+Enough = Callable[[list[dict[str, float]]], bool]
 
 
 def train(
@@ -266,6 +267,7 @@ def train(
     *,
     evaluate: Evaluate | None = None,
     facts: Mapping[str, Any] | None = None,
+    enough: Enough | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train in place; go on where a run in `folder` stopped.
@@ -280,6 +282,8 @@ def train(
         evaluate: called with the model in eval mode, gives numbers.
         facts: more that a checkpoint must agree with, such as the
             model's config.
+        enough: called with the log before each step; true ends the
+            run there.
         progress: whether to show a bar.
 
     Returns:
@@ -308,6 +312,8 @@ def train(
     shown = bar(config, start, progress and rank == 0)
     with torch.random.fork_rng(), shown:
         for step in range(start, config.steps):
+            if enough and enough(log):
+                break
             seed_step(config.seed, step, rank)
             for group in optimiser.param_groups:
                 group["lr"] = config.rate(step)

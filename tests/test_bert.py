@@ -85,9 +85,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def rewrite(
-    folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
-) -> None:
+def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
     state = {k: v.clone() for k, v in load_file(folder / "model.safetensors").items()}
     save_file(change(state), folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -106,9 +104,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_minilm_equals_transformers(
-    minilm: BertModel, batches: list[Batch], which: int
-) -> None:
+def test_minilm_equals_transformers(minilm: BertModel, batches: list[Batch], which: int) -> None:
     batch = batches[which]
     theirs = peer(resolve("minilm"))
     explicit = peer(resolve("minilm"), "eager")
@@ -131,9 +127,7 @@ def test_minilm_equals_transformers_in_float64(batches: list[Batch]) -> None:
     batch = batches[0]
     with torch.no_grad():
         out = ours(*batch, output_hidden_states=True, output_attentions=True)
-        want = theirs(
-            **batch._asdict(), output_hidden_states=True, output_attentions=True
-        )
+        want = theirs(**batch._asdict(), output_hidden_states=True, output_attentions=True)
     for a, b in zip(out.hidden_states, want.hidden_states, strict=True):
         close(a, b, 1e-12)
     for a, b in zip(out.attentions, want.attentions, strict=True):
@@ -300,9 +294,7 @@ def test_initial_weights() -> None:
         ([[1] * 6] * 2, TypeError, "list"),
     ],
 )
-def test_masks_that_are_refused(
-    mask: Tensor, error: type[Exception], match: str
-) -> None:
+def test_masks_that_are_refused(mask: Tensor, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         small()(IDS, mask)
 
@@ -409,9 +401,7 @@ def test_a_model_wants_a_config() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(configs(), st.booleans(), st.sampled_from(["", "bert."]))
-def test_the_two_translations_are_inverses(
-    config: BertConfig, pool: bool, prefix: str
-) -> None:
+def test_the_two_translations_are_inverses(config: BertConfig, pool: bool, prefix: str) -> None:
     ours = {prefix + k: v for k, v in BertModel(config, pool).state_dict().items()}
     ours["predictions.bias"] = torch.zeros(3)
     theirs = to_huggingface(ours)
@@ -420,9 +410,7 @@ def test_the_two_translations_are_inverses(
             transformers.BertConfig(**json.loads(config.to_json())),
             add_pooling_layer=pool,
         )
-    assert {prefix + k for k in made.state_dict()} == theirs.keys() - {
-        "cls.predictions.bias"
-    }
+    assert {prefix + k for k in made.state_dict()} == theirs.keys() - {"cls.predictions.bias"}
     back = from_huggingface(theirs)
     assert list(back) == list(ours)
     assert all(back[k].equal(v) for k, v in ours.items())
@@ -492,9 +480,7 @@ def prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"bert.{k}": v for k, v in state.items()}
 
 
-@pytest.mark.parametrize(
-    "change", [older, prefixed, lambda state: prefixed(older(state))]
-)
+@pytest.mark.parametrize("change", [older, prefixed, lambda state: prefixed(older(state))])
 def test_older_and_prefixed_names(
     folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
 ) -> None:
@@ -581,9 +567,7 @@ def test_a_pickle_is_refused(folder: Path) -> None:
     assert same(BertModel.from_pretrained(folder), small())  # not looked at
     whole.unlink()
     for place in (folder, folder / "pytorch_model.bin"):
-        with pytest.raises(
-            ValueError, match=r"(?s)pickle.*weights_only=True.*save_file"
-        ):
+        with pytest.raises(ValueError, match=r"(?s)pickle.*weights_only=True.*save_file"):
             BertModel.from_pretrained(place)
     (folder / "pytorch_model.bin").rename(whole)  # in disguise
     with pytest.raises(ValueError, match="is a pickle"):
@@ -622,9 +606,7 @@ def test_a_cache_with_only_a_tokenizer_is_passed_over(
     cache.mkdir()
     asked = []
 
-    def snapshot_download(
-        name: str, *, local_files_only: bool, **_: object
-    ) -> str:
+    def snapshot_download(name: str, *, local_files_only: bool, **_: object) -> str:
         asked.append(local_files_only)
         return str(cache if local_files_only else folder)
 
@@ -649,9 +631,7 @@ def test_a_cache_with_only_a_tokenizer_is_passed_over(
 
 def test_shapes_that_do_not_fit(folder: Path) -> None:
     reconfigure(folder, vocab_size=60)
-    with pytest.raises(
-        ValueError, match=r"word_embeddings.weight is \(61, 32\).*\(60, 32\)"
-    ):
+    with pytest.raises(ValueError, match=r"word_embeddings.weight is \(61, 32\).*\(60, 32\)"):
         BertModel.from_pretrained(folder)
     reconfigure(folder, vocab_size=61, num_hidden_layers=2)
     with pytest.raises(ValueError, match=r"encoder\.layer\.2.*num_hidden_layers 2"):
@@ -701,9 +681,7 @@ def test_what_names_mean(folder: Path, prefix: str) -> None:
     kept = ("embeddings.", "encoder.")
     rewrite(
         folder,
-        lambda state: {
-            k: v for k, v in state.items() if k.removeprefix("bert.").startswith(kept)
-        },
+        lambda state: {k: v for k, v in state.items() if k.removeprefix("bert.").startswith(kept)},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -828,10 +806,7 @@ def test_saving_where_a_file_is(tmp_path: Path) -> None:
 def seconds() -> Iterator[Callable[[str], float]]:
     def measure(code: str) -> float:
         timed = f"import time; {code}; print(time.perf_counter() - t)"
-        runs = [
-            float(subprocess.check_output([sys.executable, "-c", timed]))
-            for _ in range(5)
-        ]
+        runs = [float(subprocess.check_output([sys.executable, "-c", timed])) for _ in range(5)]
         return statistics.median(runs)
 
     yield measure

@@ -93,9 +93,7 @@ def by_building(module: nn.Module) -> int:
 def theirs(config: BertConfig, top: str | None, num_labels: int = 2) -> nn.Module:
     import transformers
 
-    same = transformers.BertConfig(
-        num_labels=num_labels, **{f: getattr(config, f) for f in FIELDS}
-    )
+    same = transformers.BertConfig(num_labels=num_labels, **{f: getattr(config, f) for f in FIELDS})
     options = {"add_pooling_layer": False} if top == BARE else {}
     with torch.device("meta"):
         return getattr(transformers, THEIRS[top])(same, **options)
@@ -198,9 +196,7 @@ def test_any_config_counts_as_in_transformers(
 
 @settings(deadline=None, max_examples=60)
 @given(config=CONFIGS, top=st.sampled_from(list(OURS)))
-def test_any_config_counts_as_in_our_module(
-    config: BertConfig, top: str | None
-) -> None:
+def test_any_config_counts_as_in_our_module(config: BertConfig, top: str | None) -> None:
     assert by_formula(config, top) == by_building(ours(config, top))
 
 
@@ -220,8 +216,7 @@ def test_each_part_is_the_size_of_its_tensors() -> None:
         )
     ]
     assert list(embedding_parameters(BASE).values()) == [
-        by_building(part)
-        for part in (tables.token, tables.segment, tables.position, tables.norm)
+        by_building(part) for part in (tables.token, tables.segment, tables.position, tables.norm)
     ]
 
 
@@ -414,9 +409,7 @@ def test_memory_is_proportional_to_the_batch(
     assert many["activations"] == batch * one["activations"]
     del one["activations"], many["activations"]
     assert one == many
-    assert one["weights"] + one["gradients"] + one["Adam"] == 16 * total(
-        parameters(config)
-    )
+    assert one["weights"] + one["gradients"] + one["Adam"] == 16 * total(parameters(config))
 
 
 @pytest.mark.parametrize("count", [memory, activations])

@@ -185,9 +185,7 @@ def test_sentences_keep_initials_and_titles_together():
 
 def test_sentences_lose_no_character():
     for one in leads("dev"):
-        assert "".join("".join(sentences(one.text)).split()) == "".join(
-            one.text.split()
-        )
+        assert "".join("".join(sentences(one.text)).split()) == "".join(one.text.split())
 
 
 @pytest.mark.parametrize("wrong", [None, 3, ["a"], b"a"])

@@ -176,9 +176,7 @@ def test_the_last_row_is_not_outside():
     assert ours()(torch.tensor([[0, V - 1]])).isfinite().all()
 
 
-@pytest.mark.parametrize(
-    ("argument", "rows"), [("token_type_ids", 2), ("position_ids", P)]
-)
+@pytest.mark.parametrize(("argument", "rows"), [("token_type_ids", 2), ("position_ids", P)])
 @pytest.mark.parametrize("below_zero", [True, False])
 def test_types_and_places_outside(argument, rows, below_zero):
     wrong = torch.zeros(2, 3, dtype=torch.long)
@@ -261,9 +259,7 @@ def test_sinusoids_are_the_formula(length, width):
         for i in range(width // 2):
             angle = p / 10000 ** (2 * i / width)
             assert table[p, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-6)
-            assert table[p, 2 * i + 1].item() == pytest.approx(
-                math.cos(angle), abs=1e-6
-            )
+            assert table[p, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
 
 
 def test_sinusoids_far_out_are_as_exact():

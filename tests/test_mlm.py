@@ -103,9 +103,7 @@ def test_shares_are_those_of_transformers_collator() -> None:
     ids = rows(3000, 300)
     special = ids < len(SPECIAL)
     order = {w: i for i, w in enumerate(TOKENIZER.vocabulary)}
-    collator = transformers.DataCollatorForLanguageModeling(
-        transformers.BertTokenizer(vocab=order)
-    )
+    collator = transformers.DataCollatorForLanguageModeling(transformers.BertTokenizer(vocab=order))
     torch.manual_seed(0)
     hidden, labels = collator.torch_mask_tokens(ids.clone(), special)
     ours, wanted = Masking(TOKENIZER)(ids)
@@ -119,9 +117,7 @@ def test_shares_are_those_of_transformers_collator() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    ids=st.lists(
-        st.lists(st.integers(0, V - 1), min_size=7, max_size=7), min_size=1, max_size=5
-    ),
+    ids=st.lists(st.lists(st.integers(0, V - 1), min_size=7, max_size=7), min_size=1, max_size=5),
     probability=st.sampled_from([0.0, 0.15, 0.5, 1.0]),
     whole=st.booleans(),
     seed=st.integers(0, 9),
@@ -315,9 +311,7 @@ def test_it_learns_one_sentence() -> None:
     learned = model.eval(), TOKENIZER
     [blank] = fill_mask("the dog [MASK] the man .", 1, model=learned)
     assert blank.words == ["bit"] and blank.probabilities[0] > 0.5
-    assert fill_one_by_one("[MASK] dog bit the [MASK] .", model=learned) == (
-        "the dog bit the man."
-    )
+    assert fill_one_by_one("[MASK] dog bit the [MASK] .", model=learned) == ("the dog bit the man.")
     right = pseudo_log_likelihood("the dog bit the man .", model=learned).sum()
     assert right > pseudo_log_likelihood("man . the bit dog the", model=learned).sum()
 

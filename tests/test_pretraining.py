@@ -99,8 +99,9 @@ def test_equals_transformers(given_labels):
     if "labels" in asked:
         words = words[labels != IGNORE]
     else:  # padding may differ: nobody reads it
-        words, got = words[mask.bool()], got._replace(
-            prediction_logits=got.prediction_logits[mask.bool()]
+        words, got = (
+            words[mask.bool()],
+            got._replace(prediction_logits=got.prediction_logits[mask.bool()]),
         )
     torch.testing.assert_close(got.prediction_logits, words, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
@@ -108,9 +109,7 @@ def test_equals_transformers(given_labels):
     )
     if given_labels == "both":
         with torch.no_grad():
-            both = theirs(
-                ids, attention_mask=mask, labels=labels, next_sentence_label=pairs
-            ).loss
+            both = theirs(ids, attention_mask=mask, labels=labels, next_sentence_label=pairs).loss
         torch.testing.assert_close(got.loss, both, atol=1e-5, rtol=1e-5)
         assert got.loss == got.masked_lm_loss + got.next_sentence_loss
     if given_labels == "none":
@@ -174,9 +173,7 @@ def test_writing_that_fails_leaves_what_was_there(tokenizer, tmp_path):
 @settings(deadline=None, max_examples=30)
 @given(chunks=st.integers(1, 60), epochs=st.integers(1, 3), seed=st.integers(0, 99))
 def test_an_epoch_sees_each_chunk_once(chunks, epochs, seed):
-    corpus = Corpus(
-        np.zeros(1, np.uint16), np.zeros(1, np.int64), np.zeros((chunks, 3), np.int64)
-    )
+    corpus = Corpus(np.zeros(1, np.uint16), np.zeros(1, np.int64), np.zeros((chunks, 3), np.int64))
     tokenizer = Tokenizer(LETTERS)
     data = PretrainingData(corpus, tokenizer, replace(CONFIG, seed=seed))
     order = data.order(np.arange(chunks * epochs)).reshape(epochs, chunks)
@@ -299,9 +296,7 @@ def test_it_learns_a_language_that_can_be_learned(tokenizer):
 
 def test_the_folder_of_a_run(tokenizer, corpus, tmp_path):
     model = BertForPreTraining(TINY)
-    log = pretrain(
-        model, tokenizer, corpus, CONFIG, tmp_path, held_out=corpus, progress=False
-    )
+    log = pretrain(model, tokenizer, corpus, CONFIG, tmp_path, held_out=corpus, progress=False)
     assert log[-1]["step"] == 6 and {"masked_accuracy", "pair_accuracy"} <= log[-1].keys()
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(x) for x in lines] == log
@@ -468,8 +463,7 @@ def test_two_processes_equal_one(folder_of_text, tmp_path):
     launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([sys.executable, "-m", *launch, *args, str(halves)], env=env, **quiet)
     logs = [
-        [json.loads(x) for x in (f / "log.jsonl").read_text().splitlines()]
-        for f in (whole, halves)
+        [json.loads(x) for x in (f / "log.jsonl").read_text().splitlines()] for f in (whole, halves)
     ]
     assert len(logs[0]) == len(logs[1]) == 6
     for one, two in zip(*logs, strict=True):

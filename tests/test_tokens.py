@@ -93,9 +93,7 @@ def test_truncation_equals_theirs(first, second, max_length, how):
 @pytest.mark.parametrize("lowercase", [True, False])
 @pytest.mark.parametrize("strip_accents", [True, False, None])
 @pytest.mark.parametrize("chinese", [True, False])
-def test_every_switch_saves_and_loads_both_ways(
-    lowercase, strip_accents, chinese, tmp_path
-):
+def test_every_switch_saves_and_loads_both_ways(lowercase, strip_accents, chinese, tmp_path):
     ours = Tokenizer(
         MINILM.vocabulary,
         lowercase=lowercase, strip_accents=strip_accents, chinese=chinese,

@@ -39,7 +39,9 @@ CELLS = [
     'display({"image/png": "iVBORw0KGgo="}, raw=True,\n'
     '        metadata={"image/png": {"alt": "two dots"}})',
 ]
-MODULE = tangle.HEADER.format("book/source/01-tiny.md") + '''"""Data."""
+MODULE = (
+    tangle.HEADER.format("book/source/01-tiny.md")
+    + '''"""Data."""
 
 __all__ = ["double"]
 
@@ -48,6 +50,7 @@ def double(x: int) -> int:
     """Twice `x`."""
     return 2 * x
 '''
+)
 
 
 def fenced(code: str) -> str:

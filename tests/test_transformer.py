@@ -84,9 +84,7 @@ def test_self_attention_equals_torch(name: str) -> None:
     theirs = nn.MultiheadAttention(H, A, batch_first=True, dtype=torch.float64).eval()
     copy_attention(theirs, ours)
     x = random(2, 5, H)
-    want, weights = theirs(
-        x, x, x, attn_mask=theirs_blocked(mask), average_attn_weights=False
-    )
+    want, weights = theirs(x, x, x, attn_mask=theirs_blocked(mask), average_attn_weights=False)
     close(ours(x, mask), want)
     close(ours.weights(x, mask), weights)
 
@@ -99,9 +97,7 @@ def test_cross_attention_equals_torch(masked: bool) -> None:
     x, memory = random(2, 7, H), random(2, 5, H) + 1
     ignore = (REAL == 0) if masked else None
     mask = padding_mask(REAL) if masked else None
-    want, weights = theirs(
-        x, memory, memory, key_padding_mask=ignore, average_attn_weights=False
-    )
+    want, weights = theirs(x, memory, memory, key_padding_mask=ignore, average_attn_weights=False)
     close(ours(x, memory, mask), want)
     close(ours.weights(x, memory, mask), weights)
 
@@ -174,8 +170,7 @@ def test_merging_undoes_splitting(heads: int, size: int, batch: int, length: int
 def test_explicit_equals_fused_for_any_mask(seed: int, queries: int, keys: int) -> None:
     make = torch.Generator().manual_seed(seed)
     q, k, v = (
-        torch.randn(2, 3, n, 4, generator=make, dtype=torch.float64)
-        for n in (queries, keys, keys)
+        torch.randn(2, 3, n, 4, generator=make, dtype=torch.float64) for n in (queries, keys, keys)
     )
     mask = torch.rand(2, 1, queries, keys, generator=make) < 0.5
     out, weights = attention(q, k, v, mask)

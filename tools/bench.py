@@ -111,9 +111,7 @@ def pretraining(
 
         def step() -> float:
             hidden = masking(ids, draw)
-            loss = model(
-                hidden.input_ids, labels=hidden.labels, next_sentence_label=pairs
-            ).loss
+            loss = model(hidden.input_ids, labels=hidden.labels, next_sentence_label=pairs).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimiser.step()

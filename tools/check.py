@@ -19,8 +19,6 @@ from source import ROOT, exported, read, sources
 PACKAGE = ROOT / "minibert"
 # Printed in no chapter: the book's drawings, the command line, the list of names.
 BY_HAND = {"__init__.py", "__main__.py", "figures.py"}
-# Printed in a chapter that is still being written.
-BY_HAND |= {"qa.py"}
 LAYERS = [
     "transformer", "data", "tokens", "embeddings", "bert", "counting", "mlm", "nsp",
     "training", "pretraining", "classification", "qa", "sentences", "inside", "export",
@@ -74,9 +72,7 @@ def cells_define() -> Iterator[str]:
         nb = read(text)
         for module, code in exported(nb):
             for node in ast.parse(code).body:
-                docstring = isinstance(node, ast.Expr) and isinstance(
-                    node.value, ast.Constant
-                )
+                docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
                 if not (isinstance(node, allowed) or docstring):
                     yield f"{text.name}: line {node.lineno} of a part of {module} runs code"
         for cell in nb.cells:

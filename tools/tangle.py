@@ -27,9 +27,7 @@ def modules() -> dict[str, str]:
             if name not in origins.setdefault(module, []):
                 origins[module].append(name)
     return {
-        module: HEADER.format("\n# ".join(origins[module]))
-        + "\n\n\n".join(codes)
-        + "\n"
+        module: HEADER.format("\n# ".join(origins[module])) + "\n\n\n".join(codes) + "\n"
         for module, codes in parts.items()
     }
 

@@ -1,0 +1,566 @@
+"""Questions: the file format, the official metric, windows, spans, answers."""
+
+import doctest
+import gzip
+import json
+import math
+import warnings
+from dataclasses import replace
+
+import datasets
+import huggingface_hub.constants
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+import torchmetrics.functional.text
+import transformers
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from minibert import qa
+from minibert.bert import BertConfig
+from minibert.qa import (
+    Answer,
+    BertForQuestionAnswering,
+    Question,
+    answer,
+    answer_all,
+    best_spans,
+    best_threshold,
+    cut_windows,
+    evaluate,
+    exact_match,
+    f1,
+    find_tokens,
+    leadqa_pages,
+    load_leadqa,
+    load_squad,
+    normalise_answer,
+    question_rows,
+    read_squad,
+    trusted_window,
+    write_squad,
+)
+from minibert.tokens import Tokenizer
+
+TINY = BertConfig(
+    vocab_size=4096, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+    intermediate_size=64, max_position_embeddings=64, initializer_range=0.3,
+)  # fmt: skip
+TOKENIZER = Tokenizer.from_pretrained("leads-4096")
+
+
+def random_model(seed=0):
+    torch.manual_seed(seed)
+    return BertForQuestionAnswering(TINY).eval()
+
+
+READER = random_model(), TOKENIZER
+
+
+# The model
+
+
+def test_the_head_is_theirs_in_both_directions(tmp_path):
+    ours = random_model()
+    ours.save_pretrained(tmp_path / "ours")
+    theirs = transformers.BertForQuestionAnswering.from_pretrained(tmp_path / "ours").eval()
+    batch = TOKENIZER(["Who bit?", "Where?"], ["The dog bit the man.", "In the Black Sea."])
+    ends = {"start_positions": torch.tensor([0, 4]), "end_positions": torch.tensor([0, 6])}
+    with torch.no_grad():
+        a, b = ours(*batch, **ends), theirs(**batch._asdict(), **ends)
+    for name in ("loss", "start_logits", "end_logits"):
+        assert_close(getattr(a, name), getattr(b, name), atol=1e-5, rtol=0)
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = BertForQuestionAnswering.from_pretrained(tmp_path / "theirs")
+    for name, tensor in back.state_dict().items():
+        assert torch.equal(tensor, ours.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "error", "said"),
+    [
+        ([1], None, ValueError, "end_positions is missing"),
+        (None, [1], ValueError, "start_positions is missing"),
+        ([1.0], [1], TypeError, "int64"),
+        ([1, 2], [1], ValueError, "one for each row"),
+        ([1], [9], IndexError, "end_positions must be 0 to 3.*give 0"),
+        ([-1], [1], IndexError, "-1 to -1"),
+    ],
+)
+def test_wrong_positions_are_refused(start, end, error, said):
+    ends = [None if x is None else torch.tensor(x) for x in (start, end)]
+    with pytest.raises(error, match=said):
+        random_model()(torch.tensor([[2, 7, 8, 3]]), start_positions=ends[0], end_positions=ends[1])
+
+
+# The metric
+
+PIECES = st.sampled_from([
+    "a", "the", "The", "an", "dog", "Dog", "dogs", ".", ",", "'s", "-", "é", "´", "“", "1,000",
+    "$", "東京", "\u00a0", "\t", "aN", "theme", "can't", "İ", "ß", "",
+])  # fmt: skip
+TEXTS = st.lists(PIECES, max_size=6).flatmap(
+    lambda parts: st.sampled_from([" ", ""]).map(lambda gap: gap.join(parts))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=4)), min_size=1, max_size=5))
+@example([("the", ["a"])])
+@example([("", [""])])
+def test_scores_are_the_official_ones_of_1_1(cases):
+    questions = [
+        Question(str(i), "", "?", "", tuple(wanted), (0,) * len(wanted))
+        for i, (_, wanted) in enumerate(cases)
+    ]
+    predictions = {str(i): found for i, (found, _) in enumerate(cases)}
+    theirs = torchmetrics.functional.text.squad(
+        [{"id": key, "prediction_text": text} for key, text in predictions.items()],
+        [
+            {"id": x.id, "answers": {"text": list(x.answers), "answer_start": list(x.starts)}}
+            for x in questions
+        ],
+    )
+    ours = evaluate(questions, predictions, version="1.1")
+    assert ours["exact_match"] == pytest.approx(theirs["exact_match"].item(), abs=1e-4)
+    assert ours["count"] == len(cases)
+    # Theirs follows 2.0 where an answer has no word left; the script of 1.1 gives 0.
+    every = [x for found, wanted in cases for x in (found, *wanted)]
+    if all(map(normalise_answer, every)):
+        assert ours["f1"] == pytest.approx(theirs["f1"].item(), abs=1e-4)
+    by_2 = [max(f1(found, x, "2.0") for x in wanted) for found, wanted in cases]
+    assert 100 * np.mean(by_2) == pytest.approx(theirs["f1"].item(), abs=1e-4)
+
+
+@given(TEXTS)
+def test_an_answer_matches_itself_and_normalising_twice_changes_nothing(text):
+    assert exact_match(text, text) == 1
+    assert f1(text, text, "2.0") == 1
+    assert normalise_answer(normalise_answer(text)) == normalise_answer(text)
+
+
+def test_the_one_case_where_exact_match_exceeds_f1():
+    """Both answers are empty once normalised: 1.1 then counts no shared word."""
+    assert exact_match("the", "a") == 1 and f1("the", "a") == 0 and f1("the", "a", "2.0") == 1
+
+
+def test_f1_by_hand():
+    assert f1("the Black Sea coast", "Black Sea") == pytest.approx(2 * 2 / (3 + 2))
+    assert f1("sea sea", "sea") == pytest.approx(2 / 3)
+
+
+def asked(key, *answers):
+    return Question(key, "", "?", " ".join(answers), answers, (0,) * len(answers))
+
+
+def test_version_2_parts_what_has_an_answer_from_what_has_none():
+    questions = [asked("a", "Black Sea"), asked("b", "1867", "in 1867"), asked("c"), asked("d")]
+    said = {"a": "the sea", "b": "In 1867", "c": "", "d": "a guess"}
+    found = evaluate(questions, said)
+    assert found["exact_match"] == 50 and found["count"] == 4
+    assert found["f1"] == pytest.approx(100 * (2 / 3 + 1 + 1 + 0) / 4)
+    assert found["answerable_exact_match"] == 50 and found["answerable_count"] == 2
+    assert found["unanswerable_f1"] == 50 and found["unanswerable_count"] == 2
+
+
+def test_version_2_takes_no_answer_for_what_normalises_to_nothing():
+    one = asked("a", "the", "...")
+    assert evaluate([one], {"a": ""}, version="2.0")["exact_match"] == 100
+    assert evaluate([one], {"a": "dog"}, version="2.0")["f1"] == 0
+
+
+def test_a_question_without_a_prediction_is_wrong():
+    assert evaluate([asked("a", "x"), asked("b", "x")], {"a": "x"})["exact_match"] == 50
+
+
+def test_what_cannot_be_evaluated():
+    with pytest.raises(ValueError, match="0 questions"):
+        evaluate([], {})
+    with pytest.raises(ValueError, match="2 questions with 1 different"):
+        evaluate([asked("a", "x")] * 2, {})
+    with pytest.raises(ValueError, match='use "2.0"'):
+        evaluate([asked("a")], {}, version="1.1")
+    with pytest.raises(ValueError, match="not '3'"):
+        evaluate([asked("a", "x")], {}, version="3")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(-5, 5), st.sampled_from(["x", "y"]), st.booleans()), min_size=1,
+        max_size=8,
+    )
+)  # fmt: skip
+def test_the_best_threshold_is_that_of_trying_all(cases):
+    questions = [asked(str(i), *(["x"] if there else [])) for i, (_, _, there) in enumerate(cases)]
+    answers = [Answer(text, 0, 1, 0.0, 0.5, float(margin)) for margin, text, _ in cases]
+
+    def score(threshold):
+        said = {str(i): "" if x.no_answer > threshold else x.text for i, x in enumerate(answers)}
+        return evaluate(questions, said, version="2.0")["f1"]
+
+    threshold, best = best_threshold(questions, answers)
+    tried = [-math.inf, *(x.no_answer for x in answers)]
+    assert best == pytest.approx(max(map(score, tried)))
+    assert score(threshold) == pytest.approx(best)
+
+
+# Windows
+
+
+ALPHABET = st.sampled_from(list("aeo nrs.,-1é東😀\u0301\u200d\t\u05d0") + ["the ", "Danube "])
+CONTEXTS = st.lists(ALPHABET, min_size=1, max_size=80).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(context=CONTEXTS, data=st.data(), stride=st.integers(1, 9))
+def test_windows_show_every_token_and_labels_give_the_answer_back(context, data, stride):
+    windows = cut_windows("Who?", context, TOKENIZER, 16, stride)
+    shown = {t for begin, end in windows.spans for t in range(begin, end)}
+    assert shown == set(range(len(windows.offsets)))
+    assume(windows.offsets)
+    first = data.draw(st.integers(0, len(windows.offsets) - 1))
+    last = data.draw(st.integers(first, len(windows.offsets) - 1))
+    start, end = windows.offsets[first][0], windows.offsets[last][1]
+    one = Question("a", "", "Who?", context, (context[start:end],), (start,))
+    held = 0
+    for row, (a, b) in zip(question_rows([one], TOKENIZER, 16, stride), windows.spans, strict=True):
+        assert len(row["input_ids"]) == len(row["token_type_ids"]) <= 16
+        assert row["token_type_ids"] == [0] * windows.column + [1] * (b - a + 1)
+        if row["start_positions"] == 0:
+            assert row["end_positions"] == 0
+            continue
+        held += 1
+        shift = a - windows.column
+        i, j = row["start_positions"] + shift, row["end_positions"] + shift
+        assert a <= i <= j < b
+        assert context[windows.offsets[i][0] : windows.offsets[j][1]] == one.answers[0]
+    assert (held > 0) == any(a <= i and j < b for a, b in windows.spans
+                             for i, j in [find_tokens(windows.offsets, start, end)])  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(context=CONTEXTS, data=st.data())
+def test_an_answer_inside_of_tokens_takes_the_smallest_cover(context, data):
+    offsets = cut_windows("Who?", context, TOKENIZER, 64, 50).offsets
+    start = data.draw(st.integers(0, len(context) - 1))
+    end = data.draw(st.integers(start + 1, len(context)))
+    found = find_tokens(offsets, start, end)
+    touched = [i for i, (a, b) in enumerate(offsets) if set(range(a, b)) & set(range(start, end))]
+    assert found == ((touched[0], touched[-1]) if touched else None)
+
+
+def test_windows_by_hand():
+    context = "one two three four five six"
+    windows = cut_windows("Who ?", context, TOKENIZER, 8, 2)
+    words = [context[a:b] for a, b in windows.offsets]
+    assert windows.column == 4
+    assert windows.spans[0] == (0, 3) and windows.spans[1] == (2, 5)
+    assert windows.spans[-1][1] == len(words)
+    assert trusted_window([(0, 3), (2, 5), (4, 6)], 6).tolist() == [0, 0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(("length", "stride"), [(64, 0), (64, 61), (6, 3), (5, 1), (4, 1)])
+def test_windows_that_cannot_be(length, stride):
+    with pytest.raises(
+        ValueError, match=f"max_length {length} leaves room.*doc_stride is {stride}"
+    ):
+        cut_windows("Who is it?", "the dog", TOKENIZER, length, stride)
+
+
+def test_a_window_without_the_whole_answer_points_at_cls():
+    context = "one two three four five six"
+    one = Question("a", "", "Who ?", context, ("three four",), (8,))
+    rows = question_rows([one], TOKENIZER, 8, 2)
+    assert [(r["start_positions"], r["end_positions"]) for r in rows[:2]] == [(0, 0), (4, 5)]
+    none = question_rows([one._replace(answers=(), starts=())], TOKENIZER, 8, 2)
+    assert all(r["start_positions"] == r["end_positions"] == 0 for r in none)
+    with pytest.raises(ValueError, match="question a: no token lies at"):
+        question_rows([one._replace(answers=(" ",), starts=(3,))], TOKENIZER)
+
+
+def test_a_long_question_is_cut():
+    assert cut_windows("why " * 200, "the dog", TOKENIZER).column == 66
+
+
+# Decoding
+
+
+def slow_spans(start, end, longest):
+    """Every span of one row and its score, the best first."""
+    size = len(start)
+    spans = [
+        (start[i] + end[j], i, j)
+        for i in range(size)
+        for j in range(i, min(i + longest, size))
+        if start[i] > -math.inf and end[j] > -math.inf
+    ]
+    return sorted(spans, reverse=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 14), st.integers(1, 5), st.integers(0, 999))
+def test_best_spans_are_those_of_trying_all(size, longest, count, seed):
+    chance = torch.Generator().manual_seed(seed)
+    start, end = torch.randn(2, 3, size, generator=chance)
+    start[0, torch.rand(size, generator=chance) < 0.3] = -math.inf
+    end[1, torch.rand(size, generator=chance) < 0.3] = -math.inf
+    score, first, last = best_spans(start, end, longest, count)
+    for row in range(3):
+        wanted = slow_spans(start[row].tolist(), end[row].tolist(), longest)[:count]
+        found = [
+            x for x in zip(*(y[row].tolist() for y in (score, first, last)), strict=True)
+            if x[0] > -math.inf
+        ]  # fmt: skip
+        assert [x[1:] for x in found] == [x[1:] for x in wanted]
+        assert [x[0] for x in found] == pytest.approx([x[0] for x in wanted], abs=1e-5)
+
+
+def by_hand(one, model, max_length, stride, longest):
+    """The whole of answering, window by window, token by token."""
+    windows = cut_windows(one.question, one.context, TOKENIZER, max_length, stride)
+    best, null = (-math.inf, 0, 0), math.inf
+    for w, (row, (begin, end)) in enumerate(zip(windows.rows, windows.spans, strict=True)):
+        output = model(
+            torch.tensor([row["input_ids"]]), token_type_ids=torch.tensor([row["token_type_ids"]])
+        )
+        s, e = output.start_logits[0].tolist(), output.end_logits[0].tolist()
+        null = min(null, s[0] + e[0])
+        for i in range(begin, end):
+            context = [
+                min(i - a, b - 1 - i) + 0.01 * (b - a) if a <= i < b else -1
+                for a, b in windows.spans
+            ]
+            if context.index(max(context)) != w:
+                continue
+            for j in range(i, min(i + longest, end)):
+                at = windows.column - begin
+                best = max(best, (s[i + at] + e[j + at], i, j))
+    score, i, j = best
+    return one.context[windows.offsets[i][0] : windows.offsets[j][1]], score, null - score
+
+
+@pytest.mark.parametrize("length", [40, 64])
+def test_answers_are_those_found_by_hand(length):
+    questions = [x for x in load_leadqa("dev") if x.answers][:12]
+    model = random_model()
+    found = answer_all(
+        questions, model=(model, TOKENIZER), max_length=length, doc_stride=5, longest=7,
+        batch_size=5,
+    )  # fmt: skip
+    for one, mine in zip(questions, found, strict=True):
+        text, score, margin = by_hand(one, model, length, 5, 7)
+        assert mine.text == text == one.context[mine.start : mine.end]
+        assert mine.score == pytest.approx(score, abs=1e-4)
+        assert mine.no_answer == pytest.approx(margin, abs=1e-4)
+
+
+def test_probabilities_are_of_all_spans_and_no_answer():
+    """Without a limit of length and with one window they sum to 1, reversed spans included."""
+    context = "The dog bit the man."
+    one = answer("Who bit?", context, model=READER, others=99, longest=64)
+    every = [one, *one.others]
+    assert all(0 < x.probability < 1 for x in every)
+    assert [x.score for x in every] == sorted((x.score for x in every), reverse=True)
+    total = sum(x.probability for x in every) + one.probability * math.exp(one.no_answer)
+    assert 0 < total < 1 + 1e-6
+    size = len(cut_windows("Who bit?", context, TOKENIZER, 64, 20).offsets)
+    assert len(every) == size * (size + 1) / 2
+
+
+def test_the_threshold_decides_about_no_answer():
+    context = "The dog bit the man."
+    one = answer("Who bit?", context, model=READER)
+    below = answer("Who bit?", context, model=READER, threshold=one.no_answer - 0.01)
+    above = answer("Who bit?", context, model=READER, threshold=one.no_answer + 0.01)
+    assert above.text == one.text and below.text == ""
+    assert below.others[0].text == one.text and len(below.others) == 3
+    assert below.no_answer == one.no_answer
+
+
+# What users type
+
+
+@pytest.mark.parametrize(
+    ("question", "context"), [("", "x"), ("Who?", ""), (" \n", "x"), ("Who?", "\u200b")]
+)
+def test_nothing_to_read_is_an_error(question, context):
+    with pytest.raises(ValueError, match="need a word each"):
+        answer(question, context, model=READER)
+
+
+def test_no_strings_are_an_error():
+    with pytest.raises(TypeError, match="context must be a string, not None"):
+        answer("Who?", None, model=READER)
+
+
+@pytest.mark.parametrize(
+    "context",
+    ["dog", "😀", "🧑‍🚀 flew", "שלום עולם", "مرحبا بالعالم", "a\u0301b", "x" * 300, "??? !!"],
+)
+def test_any_text_gives_a_span_of_it(context):
+    one = answer("Who?", context, model=READER)
+    for found in (one, *one.others):
+        assert found.text == context[found.start : found.end] != ""
+
+
+def test_a_million_characters():
+    context = "The river rises in the hills. " * 33_334
+    model = BertForQuestionAnswering(
+        replace(TINY, num_hidden_layers=1, max_position_embeddings=512)
+    ).eval()
+    one = answer("Where?", context, model=(model, TOKENIZER), max_length=512, doc_stride=400)
+    assert len(context) > 1_000_000 and context[one.start : one.end] == one.text
+
+
+def test_many_are_each_alone_and_nothing_is_empty():
+    questions = load_leadqa("dev")[:9]
+    questions.append(questions[0]._replace(context=""))
+    many = answer_all(questions, model=READER, others=2)
+    assert many[-1].text == "" and many[-1].no_answer == math.inf
+    for one, found in zip(questions[:-1], many, strict=False):
+        alone = answer(one.question, one.context, model=READER, others=2)
+        assert (alone.text, alone.start) == (found.text, found.start)
+        assert alone.probability == pytest.approx(found.probability, abs=1e-5)
+    assert answer_all([], model=READER) == []
+
+
+# Files
+
+DATA = {
+    "version": "1.1",
+    "data": [
+        {
+            "title": "Danube",
+            "paragraphs": [
+                {
+                    "context": "It ends in the Black Sea.",
+                    "qas": [
+                        {
+                            "id": "1",
+                            "question": "Where?",
+                            "answers": [
+                                {"text": "Black Sea", "answer_start": 15},
+                                {"text": "the Black Sea", "answer_start": 11},
+                            ],
+                        },
+                        {
+                            "id": "2",
+                            "question": "Why?",
+                            "answers": [],
+                            "plausible_answers": [{"text": "Sea", "answer_start": 21}],
+                            "is_impossible": True,
+                        },
+                    ],
+                }
+            ],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_squad_is_read_plain_and_gzipped_from_file_folder_and_variable(
+    tmp_path, monkeypatch, zipped
+):
+    data = json.dumps(DATA).encode()
+    path = tmp_path / ("train-v2.0.json" + ".gz" * zipped)
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    monkeypatch.setenv("MINIBERT_SQUAD", str(tmp_path))
+    found = read_squad(path)
+    assert found == load_squad(path=path) == load_squad("train", tmp_path) == load_squad()
+    assert found[0].answers == ("Black Sea", "the Black Sea") and found[0].title == "Danube"
+    assert found[1].answers == ()
+    with pytest.raises(FileNotFoundError, match="none of squad-dev-v1.1.json, dev-v1.1.json"):
+        load_squad("dev")
+    with pytest.raises(ValueError, match="not 'test'"):
+        load_squad("test")
+
+
+def test_files_that_are_no_squad(tmp_path):
+    path = tmp_path / "x.json"
+    with pytest.raises(FileNotFoundError):
+        read_squad(path)
+    whole = gzip.compress(json.dumps(DATA).encode())
+    for data, said in [
+        (b"{}", "no SQuAD file"),
+        (b"[1]", "no SQuAD file"),
+        (b'{"data": [{"paragraphs": [{"qas": [{"id": "1"}]}]}]}', "no SQuAD file.*context"),
+        (b'{"data": [', "no SQuAD file"),
+        (whole[:-20], "cut short"),
+        (whole[:-8] + bytes(8), "cut short"),
+        (b"\xff\xfe\xfa", "cut short"),
+        (json.dumps(DATA).replace('"answer_start": 15', '"answer_start": 14').encode(), "at 14"),
+    ]:
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=said):
+            read_squad(path)
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """A hub cache of its own, no network, no folder."""
+    monkeypatch.delenv("MINIBERT_SQUAD", raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def test_squad_from_the_hubs_cache(offline):
+    folder = offline / "datasets--rajpurkar--squad" / "snapshots" / qa.SQUAD_REVISION
+    (folder / "plain_text").mkdir(parents=True)
+    row = {
+        "id": "1", "title": "Danube", "context": "It ends in the Black Sea.", "question": "Where?",
+        "answers": {"text": ["Black Sea"], "answer_start": [15]},
+    }  # fmt: skip
+    table = pyarrow.Table.from_pylist([row])
+    file = folder / "plain_text" / "validation-00000-of-00001.parquet"
+    pyarrow.parquet.write_table(table, file)
+    assert load_squad("dev") == [
+        Question("1", "Danube", "Where?", row["context"], ("Black Sea",), (15,))
+    ]
+
+
+def test_squad_found_nowhere_says_what_was_tried(offline):
+    with pytest.raises(FileNotFoundError, match="(?s)its cache.*the hub.*MINIBERT_SQUAD"):
+        load_squad()
+
+
+def test_leadqa_goes_through_the_format_and_datasets_reads_it(tmp_path):
+    questions = load_leadqa("dev")
+    write_squad(questions, tmp_path / "dev.json")
+    back = {x.id: x for x in read_squad(tmp_path / "dev.json")}
+    assert back == {x.id: x for x in questions}
+    read = datasets.load_dataset(
+        "json", data_files=str(tmp_path / "dev.json"), field="data", split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )  # fmt: skip
+    counted = sum(len(part["qas"]) for article in read for part in article["paragraphs"])
+    assert counted == len(questions)
+
+
+def test_nothing_is_written_when_an_answer_is_misplaced(tmp_path):
+    one = load_leadqa("dev")[0]
+    with pytest.raises(ValueError, match=one.id):
+        write_squad([one._replace(starts=(one.starts[0] + 1,))], tmp_path / "x.json")
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_examples():
+    kept = {name: getattr(qa, name) for name in ("answer",)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        failed, tried = doctest.testmod(qa, extraglobs=kept)
+    assert tried and not failed
+
+
+def test_pages_make_windows():
+    pages = leadqa_pages("dev", 5)
+    windows = [cut_windows(x.question, x.context, TOKENIZER, 384, 128) for x in pages]
+    assert min(len(x.rows) for x in windows) >= 3
+    rows = question_rows(pages, TOKENIZER)
+    assert np.mean([row["start_positions"] > 0 for row in rows]) < 0.8

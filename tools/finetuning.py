@@ -1,0 +1,145 @@
+"""Fine-tune under many starts, sizes, rates and seeds; record every score.
+
+    python tools/finetuning.py           all that results/finetuning.json lacks
+    python tools/finetuning.py --drop leads-small   forget these runs first
+
+It runs the functions of book/source/10-finetuning.md (its cells tagged `recorded`) and
+writes results/finetuning.json after each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import random
+import re
+import time
+import warnings
+from dataclasses import replace
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from record import circumstances
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from source import ROOT, read
+
+from minibert import classification
+from minibert.data import leads
+from minibert.pretraining import train_last
+from minibert.training import TrainingConfig
+
+RECORD = ROOT / "results" / "finetuning.json"
+STEPS = {48: 45, 240: 90, 960: 120}  # by the number of labelled leads
+RATE = {"nothing": 1e-3, "leads-small": 1e-3, "minilm": 3e-4}
+SEEDS = range(5)
+Setting = dict[str, Any]
+
+
+def settings() -> list[Setting]:
+    """Everything that is measured, the quickest first."""
+    out: list[Setting] = []
+
+    def add(task: str, start: str, count: int, seed: int, **more: Any) -> None:
+        base = {"rate": RATE[start], "frozen": False, "warmup": True}
+        if start == "minilm" and more.get("frozen"):
+            base["rate"] = 1e-2
+        out.append({"task": task, "start": start, "count": count, "seed": seed} | base | more)
+
+    for start, task in itertools.product(RATE, ("topic", "tags")):
+        for count, seed in itertools.product(STEPS, SEEDS):
+            add(task, start, count, seed)
+        if task == "topic":
+            for count, seed in itertools.product(STEPS, SEEDS):
+                if start != "nothing":
+                    add(task, start, count, seed, frozen=True, rate=1e-2)
+    for start in ("leads-small", "minilm"):
+        for rate, seed in itertools.product((1e-5, 1e-4, 1e-3, 3e-3), range(3)):
+            if rate != RATE[start]:
+                add("topic", start, 240, seed, rate=rate)
+        for seed in SEEDS:
+            add("topic", start, 240, seed, warmup=False)
+    return out
+
+
+def chapter() -> dict[str, Any]:
+    """The chapter's functions, beside the module's own names."""
+    names = dict(vars(classification)) | {
+        "random": random, "re": re, "leads": leads, "warnings": warnings, "replace": replace,
+    }  # fmt: skip
+    for cell in read(ROOT / "book" / "source" / "10-finetuning.md").cells:
+        if "recorded" in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+    return names
+
+
+def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:
+    """Train once, and score on the dev split."""
+    topic = one["task"] == "topic"
+    kind = "BertForSequenceClassification" if topic else "BertForTokenClassification"
+    labels = names["TOPICS"] if topic else names["TAGS"]
+    model, tokenizer = names["head_on"](names[kind], one["start"], labels, one["seed"])
+    if topic:
+        rows = names["topic_rows"]("train", tokenizer, one["count"], one["seed"])
+    else:
+        rows = names["tag_rows"](names["tagged"]("train", one["count"], one["seed"]), tokenizer)
+    if one["frozen"]:
+        train_last(model, 0)
+    steps = STEPS[one["count"]]
+    config = TrainingConfig(
+        steps=steps, batch_size=16, learning_rate=one["rate"], seed=one["seed"],
+        warmup=steps // 10 if one["warmup"] else 0, bfloat16=True,
+    )  # fmt: skip
+    names["fine_tune"](model, tokenizer, rows, config, progress=False)
+    if topic:
+        unseen = names["topic_rows"]("dev", tokenizer)
+        return names["topic_score"](model, unseen, tokenizer.pad_id)
+    return names["tag_score"](model, tokenizer, names["tagged"]("dev"))
+
+
+def counted(names: dict[str, Any]) -> list[dict[str, float]]:
+    """The untrained baseline: TF-IDF and a linear classifier, on the whole leads."""
+    dev, out = leads("dev"), []
+    for count, seed in itertools.product(STEPS, SEEDS):
+        chosen = names["balanced"](leads("train"), count, seed)
+        vectors = TfidfVectorizer(sublinear_tf=True, stop_words="english")
+        x = vectors.fit_transform([one.text for one in chosen])
+        model = LogisticRegression(C=30, max_iter=1000).fit(x, [one.topic for one in chosen])
+        right = model.predict(vectors.transform([one.text for one in dev]))
+        accuracy = sum(a == b.topic for a, b in zip(right, dev, strict=True)) / len(dev)
+        out.append({"count": count, "seed": seed, "accuracy": round(accuracy, 4)})
+    return out
+
+
+def main() -> int:
+    """Run what is not recorded yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--drop", help="forget the runs of this start")
+    parser.add_argument("--only", help="this start alone")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    names = chapter()
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": []}
+    record["tfidf"] = record.get("tfidf") or counted(names)
+    runs = record["runs"] = [x for x in record["runs"] if x["start"] != args.drop]
+    for one in settings():
+        if args.only not in (None, one["start"]):
+            continue
+        if any(one.items() <= done.items() for done in runs):
+            continue
+        start = time.perf_counter()
+        scores = {k: round(v, 4) for k, v in run(one, names).items()}
+        runs.append(one | scores | {"seconds": round(time.perf_counter() - start)})
+        record |= {"command": "python tools/finetuning.py", "steps": STEPS}
+        record |= circumstances("tokenizers", "scikit-learn")
+        RECORD.write_text(json.dumps(record, indent=None).replace("}, {", "},\n {") + "\n")
+        print(runs[-1], flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
