@@ -1,19 +1,23 @@
-"""The command line: `python -m minibert pretrain ...`.
+"""The command line: `python -m minibert pretrain ...`, `... qa ...`.
 
 It only reads arguments; what it does lies in the modules.
 """
 
 import argparse
+import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, replace
 from itertools import chain
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
-from minibert.bert import BertConfig, BertModel
-from minibert.data import leads, sentences
+from minibert.bert import BertConfig, BertModel, load
+from minibert.classification import fine_tune
+from minibert.data import leads, sentences, split_of
 from minibert.mlm import BertForMaskedLM
 from minibert.pretraining import (
     BertForPreTraining,
@@ -24,8 +28,18 @@ from minibert.pretraining import (
     train_last,
     write_corpus,
 )
+from minibert.qa import (
+    BertForQuestionAnswering,
+    Question,
+    answer_all,
+    evaluate,
+    load_leadqa,
+    load_squad,
+    question_rows,
+    read_squad,
+)
 from minibert.tokens import Tokenizer
-from minibert.training import processes
+from minibert.training import TrainingConfig, processes
 
 SIZES = {  # flag, field, default: a model from nothing
     "layers": ("num_hidden_layers", 2),
@@ -41,9 +55,11 @@ def yes_no(text: str) -> bool:
     return text == "yes"
 
 
-def add_numbers(parser: argparse.ArgumentParser) -> None:
-    """Make a flag of every number of a `PretrainingConfig`."""
-    for one in fields(PretrainingConfig):
+def add_numbers(parser: argparse.ArgumentParser, kind: type[TrainingConfig], *without: str) -> None:
+    """Make a flag of every number of a run's config."""
+    for one in fields(kind):
+        if one.name in without:
+            continue
         how: Callable[[str], object] = yes_no
         if one.type in (int, float):
             how = int if one.type is int else float
@@ -85,8 +101,41 @@ def parser() -> argparse.ArgumentParser:
                      "1 / sqrt(hidden size)")  # fmt: skip
     one.add_argument("--dropout", type=float, help="without --start: 0.1")
     one.add_argument("--threads", type=int, help="threads of this process")
-    add_numbers(one)
+    add_numbers(one, PretrainingConfig)
+    add_qa(commands.add_parser("qa", help="answer questions: train, evaluate"))
     return top
+
+
+def add_qa(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of question answering."""
+    commands = parser.add_subparsers(dest="what", required=True)
+    one = commands.add_parser(
+        "train",
+        help="fine-tune a model on questions; go on where it was stopped",
+        description="Of SQuAD, articles whose title is in the dev or test split of "
+        "the leads are kept aside: the dev ones are measured on.",
+    )
+    one.add_argument("folder", type=Path, help="where the run is kept")
+    one.add_argument("--start", default="minilm", help="weights to begin with")
+    one.add_argument("--data", nargs="+", default=["leadqa"],
+                     help="'leadqa', 'squad' (see MINIBERT_SQUAD), or files like it")  # fmt: skip
+    one.add_argument("--epochs", type=float, default=3.0)
+    one.add_argument("--warmup-share", type=float, default=0.06, help="of the steps")
+    one.add_argument("--max-length", type=int, default=384)
+    one.add_argument("--doc-stride", type=int, default=128)
+    one.add_argument("--freeze-embeddings", type=yes_no, default=False, help="yes or no")
+    one.add_argument("--threads", type=int, help="threads of this process")
+    add_numbers(one, TrainingConfig, "steps", "warmup")
+    one = commands.add_parser(
+        "evaluate", help="exact match and F1 on a file in SQuAD's format, 1.1 or 2.0"
+    )
+    one.add_argument("file", type=Path, help="plain or gzipped")
+    one.add_argument("--model", default="minilm-qa", help="a name, a folder or a hub id")
+    one.add_argument("--threshold", type=float,
+                     help="of no answer; by default the model's own where the file asks "
+                     "what its texts do not say")  # fmt: skip
+    one.add_argument("--predictions", type=Path, help="write each id's answer here (JSON)")
+    one.add_argument("--threads", type=int, help="threads of this process")
 
 
 def make_model(
@@ -140,8 +189,6 @@ def run_pretrain(args: argparse.Namespace) -> None:
     if numbers["task"] == "words":
         numbers["task"] = None
     config = PretrainingConfig(**numbers)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     tokenizer = Tokenizer.from_pretrained(args.start or args.vocabulary)
     model = make_model(args, tokenizer, config)
     rank, world, device = processes()
@@ -162,11 +209,93 @@ def run_pretrain(args: argparse.Namespace) -> None:
         tokenizer.save_pretrained(args.folder / "trained")
 
 
+def read_questions(name: str) -> list[Question]:
+    """Give the questions to train on by their name: see `qa train --data`."""
+    if name == "leadqa":
+        return load_leadqa("train")
+    if name == "squad":
+        return [one for one in load_squad() if article_split(one) == "train"]
+    return read_squad(name)
+
+
+def article_split(one: Question) -> str:
+    """Give the split of a question of SQuAD, by its article's title."""
+    return split_of(one.title.replace("_", " "))
+
+
+def run_qa_train(args: argparse.Namespace) -> None:
+    """Do `python -m minibert qa train`."""
+    tokenizer = Tokenizer.from_pretrained(args.start)
+    questions = [one for name in args.data for one in read_questions(name)]
+    rows = question_rows(questions, tokenizer, args.max_length, args.doc_stride)
+    steps = max(1, int(args.epochs * len(rows) / args.batch_size))
+    names = [one.name for one in fields(TrainingConfig)]
+    numbers = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    config = TrainingConfig(steps=steps, warmup=int(args.warmup_share * steps), **numbers)
+    torch.manual_seed(config.seed)
+    with warnings.catch_warnings():  # a new head is random
+        warnings.simplefilter("ignore")
+        model = BertForQuestionAnswering.from_pretrained(args.start)
+    if args.freeze_embeddings:
+        model.bert.embeddings.requires_grad_(False)
+    unseen = {"leadqa": [one for one in load_leadqa("dev") if one.answers][:300]}
+    if "squad" in args.data:
+        unseen["squad"] = [x for x in load_squad() if article_split(x) == "dev"][:300]
+
+    def measure(model: torch.nn.Module) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        for name, some in unseen.items():
+            found = answer_all(some, model=(model, tokenizer))  # type: ignore[arg-type]
+            score = evaluate(some, {x.id: y.text for x, y in zip(some, found, strict=True)})
+            numbers |= {f"{name}_{k}": score[k] for k in ("exact_match", "f1")}
+        return numbers
+
+    if processes().rank == 0:
+        print(config)
+        print(f"{len(questions):,} questions, {len(rows):,} rows")
+    fine_tune(model, tokenizer, rows, config, args.folder, evaluate=measure)
+    if args.freeze_embeddings and processes().rank == 0:
+        save_trained(model, args.folder / "trained", args.start)
+        tokenizer.save_pretrained(args.folder / "trained")
+
+
+def run_qa_evaluate(args: argparse.Namespace) -> None:
+    """Do `python -m minibert qa evaluate`."""
+    questions = read_squad(args.file)
+    model, tokenizer = load(BertForQuestionAnswering, args.model)
+    threshold = args.threshold
+    if threshold is None and not all(one.answers for one in questions):
+        threshold = model.config.extra.get("no_answer_threshold")
+    said: dict[str, str] = {}
+    for at in tqdm(range(0, len(questions), 256), unit="×256 questions", disable=None):
+        some = questions[at : at + 256]
+        found = answer_all(some, model=(model, tokenizer), threshold=threshold)
+        said |= {x.id: y.text for x, y in zip(some, found, strict=True)}
+    if args.predictions:
+        args.predictions.write_text(json.dumps(said, ensure_ascii=False) + "\n")
+    score = evaluate(questions, said)
+    print(f"{score['count']:,} questions, answered by {args.model}")
+    if "answerable_count" in score:
+        print(f"no answer where it scores more than {threshold} above the best span")
+        for kind in ("answerable", "unanswerable"):
+            parts = [score.get(f"{kind}_{k}", 0.0) for k in ("count", "exact_match", "f1")]
+            print("{0:,} {3}: exact match {1:.1f}  F1 {2:.1f}".format(*parts, kind))
+    print(f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}")
+
+
+RUN = {"train": run_qa_train, "evaluate": run_qa_evaluate}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it is done, 1 with one line when not."""
     args = parser().parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     try:
-        run_pretrain(args)
+        if args.command == "pretrain":
+            run_pretrain(args)
+        else:
+            RUN[args.what](args)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"minibert: {error}", file=sys.stderr)
         return 1

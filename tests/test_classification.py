@@ -38,7 +38,8 @@ from minibert.training import TrainingConfig
 
 TINY = BertConfig(
     vocab_size=4096, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-    intermediate_size=64, max_position_embeddings=40, initializer_range=0.2, hidden_dropout_prob=0.0,
+    intermediate_size=64, max_position_embeddings=40, initializer_range=0.2,
+    hidden_dropout_prob=0.0,
 )  # fmt: skip
 NAMES = ["river", "animal", "person"]
 TAGS = ["O", "B-DATE", "I-DATE", "B-NAME", "I-NAME"]
@@ -267,7 +268,7 @@ def test_it_learns_stops_early_and_goes_on_as_if_never_stopped(tokenizer, tmp_pa
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
     sure = classify("a river flows", model=str(tmp_path / "a" / "model"))
-    assert list(sure)[0] == "river" and abs(sum(sure.values()) - 1) < 1e-5
+    assert next(iter(sure)) == "river" and abs(sum(sure.values()) - 1) < 1e-5
     assert list(sure.values()) == sorted(sure.values(), reverse=True)
 
 

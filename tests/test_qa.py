@@ -4,6 +4,7 @@ import doctest
 import gzip
 import json
 import math
+import re
 import warnings
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from minibert import qa
+from minibert.__main__ import article_split, main
 from minibert.bert import BertConfig
 from minibert.qa import (
     Answer,
@@ -212,7 +214,7 @@ def test_the_best_threshold_is_that_of_trying_all(cases):
 # Windows
 
 
-ALPHABET = st.sampled_from(list("aeo nrs.,-1é東😀\u0301\u200d\t\u05d0") + ["the ", "Danube "])
+ALPHABET = st.sampled_from([*"aeo nrs.,-1é東😀\u0301\u200d\t\u05d0", "the ", "Danube "])
 CONTEXTS = st.lists(ALPHABET, min_size=1, max_size=80).map("".join)
 
 
@@ -564,3 +566,80 @@ def test_pages_make_windows():
     assert min(len(x.rows) for x in windows) >= 3
     rows = question_rows(pages, TOKENIZER)
     assert np.mean([row["start_positions"] > 0 for row in rows]) < 0.8
+
+
+# The command line
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A folder with a small model that knows nothing."""
+    random_model().save_pretrained(tmp_path / "start")
+    TOKENIZER.save_pretrained(tmp_path / "start")
+    return str(tmp_path / "start")
+
+
+def test_evaluate_prints_the_count_and_the_score_last(tmp_path, start, capsys):
+    path = tmp_path / "x.json"
+    write_squad([x for x in load_leadqa("dev") if x.answers][:20], path)
+    said = tmp_path / "said.json"
+    arguments = ["qa", "evaluate", str(path), "--model", start, "--predictions", str(said)]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert lines[0].startswith("20 questions")
+    score = evaluate(read_squad(path), json.loads(said.read_text()))
+    assert lines[-1] == f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}"
+
+
+def test_evaluate_of_version_2_uses_the_models_threshold(tmp_path, start, capsys):
+    path = tmp_path / "x.json.gz"
+    write_squad(load_leadqa("dev")[:20], tmp_path / "x.json")
+    path.write_bytes(gzip.compress((tmp_path / "x.json").read_bytes()))
+    model = random_model()
+    model.config = replace(model.config, extra={"no_answer_threshold": -1e9})
+    model.save_pretrained(start)
+    assert main(["qa", "evaluate", str(path), "--model", start]) == 0
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert "-1000000000.0 above" in lines[1]
+    assert lines[3].endswith("unanswerable: exact match 100.0  F1 100.0")
+    assert main(["qa", "evaluate", str(path), "--model", start, "--threshold", "1e9"]) == 0
+    assert "unanswerable: exact match 0.0" in capsys.readouterr().out
+
+
+def test_evaluate_says_what_is_wrong_in_one_line(tmp_path, start, capsys):
+    (tmp_path / "x.json").write_text("{}")
+    for file, model, said in [
+        ("x.json", start, "no SQuAD file"),
+        ("none.json", start, "No such file"),
+        ("x.json", str(tmp_path / "nowhere"), "cannot find|no SQuAD file"),
+    ]:
+        assert main(["qa", "evaluate", str(tmp_path / file), "--model", model]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("minibert: ") and re.search(said, error)
+
+
+def test_train_learns_from_files_and_keeps_what_was_trained(tmp_path, start, capsys):
+    path = tmp_path / "x.json"
+    short = [x for x in load_leadqa("train") if x.answers][:40]
+    write_squad(short, path)
+    run = tmp_path / "run"
+    arguments = [
+        "qa", "train", str(run), "--start", start, "--data", str(path), "--epochs", "1",
+        "--batch-size", "8", "--max-length", "64", "--doc-stride", "20",
+        "--freeze-embeddings", "yes", "--evaluate-every", "1000",
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["leadqa_f1"] >= log[-1]["leadqa_exact_match"] >= 0
+    kept = BertForQuestionAnswering.from_pretrained(run / "trained").state_dict()
+    whole = BertForQuestionAnswering.from_pretrained(run / "model").state_dict()
+    begun = BertForQuestionAnswering.from_pretrained(start).state_dict()
+    for name, tensor in whole.items():
+        assert_close(kept[name], tensor, atol=1e-2, rtol=1e-2)
+        assert torch.equal(tensor, begun[name]) == name.startswith("bert.embeddings"), name
+
+
+def test_articles_are_parted_as_the_leads_are():
+    one = asked("1", "x")
+    assert article_split(one._replace(title="Buddhism")) == "dev"
+    assert article_split(one._replace(title="University_of_Notre_Dame")) == "test"
