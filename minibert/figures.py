@@ -26,6 +26,7 @@ __all__ = [
     "heatmap",
     "mask_grid",
     "new",
+    "qa_map",
     "recorded",
     "show",
     "transformer_map",
@@ -81,9 +82,7 @@ def new(
         The figure and its axes (one, or an array).
     """
     with plt.rc_context(STYLE):
-        return plt.subplots(
-            rows, columns, figsize=(width, height), layout="constrained", **options
-        )
+        return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
 def show(fig: Figure, alt: str) -> None:
@@ -354,6 +353,59 @@ def transformer_map() -> tuple[Figure, str]:
         "encoder's output (keys and values), feed-forward, and gives each next character."
     )
     return fig, alt
+
+
+def qa_map(
+    pieces: Sequence[str], starts: Sequence[float], ends: Sequence[float]
+) -> tuple[Figure, str]:
+    """Draw BERT answering a question, from the pair (bottom) to the span (top).
+
+    Args:
+        pieces: S of them: [CLS], a question, [SEP], a text, [SEP]; about a dozen.
+        starts: S probabilities that the answer begins there.
+        ends: S that it ends there.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    fig, ax = new(6.4, 4.4)
+    ax.set_xlim(0, 10)
+    ax.set_ylim(0, 7.4)
+    ax.axis("off")
+    size, border, left = len(pieces), list(pieces).index("[SEP]"), 0.25
+    step = 9.6 / size
+    middle = [left + (i + 0.45) * step for i in range(size)]
+    for i, piece in enumerate(pieces):
+        colour = COLOURS["segment" if i > border else "token"]
+        if piece in ("[CLS]", "[SEP]"):
+            colour = COLOURS["special"]
+        _box(ax, left + i * step, 0.55, 0.92 * step, 0.6, piece, colour, True, 7.5)
+        _arrow(ax, middle[i], 1.17, 1.5)
+        _box(ax, left + i * step, 3.2, 0.92 * step, 0.55, f"$h_{{{i}}}$", COLOURS["ink"], False, 8)
+        _arrow(ax, middle[i], 2.9, 3.18)
+    _box(ax, left, 1.52, 9.6 - 0.08 * step, 1.36, "BERT", COLOURS["layer"], True, 13)
+    for y, text, heights, name in [
+        (4.3, "begins here?", starts, "query"), (5.6, "ends here?", ends, "token"),
+    ]:  # fmt: skip
+        ax.bar(middle, [0.9 * x for x in heights], bottom=y, width=0.7 * step,
+               color=COLOURS[name])  # fmt: skip
+        ax.plot([left, left + 9.6], [y, y], color=COLOURS["faint"], lw=1)
+        ax.text(left, y + 0.5, text, color=COLOURS[name], fontsize=9.5)
+    for first, last, text, name in [
+        (1, border - 1, "the question", "token"), (border + 1, size - 2, "the text", "segment"),
+    ]:  # fmt: skip
+        x = (middle[first] + middle[last]) / 2
+        ax.text(x, 0.12, text, ha="center", color=COLOURS[name])
+    first, last = int(np.argmax(starts)), int(np.argmax(ends))
+    x0, x1 = left + first * step, left + (last + 0.92) * step
+    ax.plot([x0, x0, x1, x1], [6.72, 6.85, 6.85, 6.72], color=COLOURS["ink"], lw=1.4)
+    ax.text((x0 + x1) / 2, 6.95, "the answer", ha="center", fontweight="bold")
+    alt = f"""BERT answering a question. Below, one row: {" ".join(pieces)}. Every token goes
+        through BERT and comes out as a vector; from each vector two scores are computed, for
+        the answer to begin there and to end there. The highest begin is at
+        '{pieces[first]}', the highest end at '{pieces[last]}': the span between is the
+        answer."""
+    return fig, " ".join(alt.split())
 
 
 def recorded(name: str) -> Any:

@@ -7,6 +7,7 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `n` rows.
 """
 
 import gzip
+import html
 import json
 import math
 import os
@@ -52,6 +53,7 @@ __all__ = [
     "exact_match",
     "f1",
     "find_tokens",
+    "highlight",
     "leadqa_pages",
     "load_leadqa",
     "load_squad",
@@ -572,6 +574,34 @@ def answer(
             f"{question[:40]!r} and {context[:40]!r}"
         )
     return one
+
+
+def highlight(context: str, found: Answer) -> str:
+    """Mark an answer in its text, and underline the next best: HTML.
+
+    Where spans overlap, the better one is kept. The first and last
+    200 characters around them are shown of a long text.
+    """
+    kept: list[Answer] = []
+    for one in (found, *found.others):
+        if one.text and all(one.end <= x.start or one.start >= x.end for x in kept):
+            kept.append(one)
+    kept.sort(key=lambda one: one.start)
+    begin = max(min((x.start for x in kept), default=0) - 400, 0)
+    end = max((x.end for x in kept), default=400) + 400
+    out, at = ["… " if begin else ""], begin
+    for one in kept:
+        mark = 'mark style="background: #F7D774; color: #222"'
+        if one is not found:
+            mark = 'span style="border-bottom: 2px solid #E69F00"'
+        sure = f' title="{one.probability:.0%}"'
+        out += [
+            html.escape(context[at : one.start]),
+            f"<{mark}{sure}>{html.escape(one.text)}</{mark.split()[0]}>",
+        ]
+        at = one.end
+    out += [html.escape(context[at:end]), " …" if end < len(context) else ""]
+    return "".join(out).replace("\n", "<br>")
 
 
 def normalise_answer(text: str) -> str:
