@@ -1,6 +1,3 @@
-# Written by tools/tangle.py from
-# book/source/11-qa.md
-# Edit that, not this.
 """Question answering: the span of a text that answers a question.
 
 Shapes: `B` batch, `S` sequence, `H` hidden, `n` rows.
