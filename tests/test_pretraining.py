@@ -434,6 +434,17 @@ def test_command_line(folder_of_text, tmp_path, capsys):
     assert model.config.hidden_size == 16
 
 
+def test_command_line_reads_several_texts_one_after_the_other(folder_of_text, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.txt").write_text("The cat slept. It woke. It left.\n")
+    for number, texts in enumerate([[folder_of_text], [other, folder_of_text]]):
+        run = tmp_path / f"run{number}"
+        assert main(["pretrain", *map(str, texts), str(run), *SMALL]) == 0
+        said = json.loads((run / "corpus" / "corpus.json").read_text())
+        assert said["documents"] == 4 + number and said["sentences"] == 36 + 3 * number
+
+
 def test_command_line_goes_on_from_other_weights(folder_of_text, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["pretrain", str(folder_of_text), str(first), *SMALL]) == 0

@@ -24,7 +24,7 @@ HEADING = re.compile(r"^ = ([^=].*) = $", re.MULTILINE)
 def tidy(text: str) -> str:
     """Undo the spaces and marks of WikiText's tokenisation."""
     text = re.sub(r" @(.)@ ", r"\1", text)
-    text = re.sub(r" ([.,;:!?)\]%]|'s\b|n't\b)", r"\1", text)
+    text = re.sub(r" ([.,;:!?)\]%]|'s\b|'t\b)", r"\1", text)
     return re.sub(r"([(\[]) ", r"\1", text)
 
 
