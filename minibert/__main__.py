@@ -24,6 +24,7 @@ from minibert.pretraining import (
     PretrainingConfig,
     pretrain,
     save_trained,
+    stack_layers,
     text_files,
     train_last,
     write_corpus,
@@ -92,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--start", help="weights to go on from: a name or folder")
     one.add_argument("--train-last", type=int, metavar="N",
                      help="with --start: train the last N layers and the head")  # fmt: skip
+    one.add_argument("--stack", action="store_true",
+                     help="with --start and --layers: its layers over again")  # fmt: skip
     one.add_argument("--vocabulary", default="leads-4096",
                      help="a tokenizer's name or folder; with --start, its own")  # fmt: skip
     for flag, (_, default) in SIZES.items():
@@ -159,8 +162,10 @@ def make_model(
                 initializer_range=args.initializer_range or hidden**-0.5,
             )
         )
-    if args.layers is None:
+    if args.layers is None or args.stack:
         model = kind.from_pretrained(args.start)
+        if args.layers is not None:
+            model = stack_layers(model, args.layers)
     else:  # the first layers of a body, and new heads
         body = BertModel.from_pretrained(args.start, add_pooling_layer=False)
         sizes = replace(

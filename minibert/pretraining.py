@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -33,6 +34,7 @@ from minibert.bert import (
     BertConfig,
     BertModel,
     BertPreTrainedModel,
+    Kind,
     to_huggingface,
 )
 from minibert.data import sentences
@@ -65,6 +67,7 @@ __all__ = [
     "measure",
     "pretrain",
     "save_trained",
+    "stack_layers",
     "text_files",
     "train_last",
     "write_corpus",
@@ -511,6 +514,29 @@ def train_last(model: nn.Module, layers: int) -> None:
     body.requires_grad_(False)
     for layer in stack[len(stack) - layers :]:
         layer.requires_grad_(True)
+
+
+def stack_layers(model: Kind, layers: int) -> Kind:
+    """Make a deeper model: its layers over again, the rest as it is.
+
+    Raises:
+        ValueError: `layers` is no multiple of what there is.
+
+    Source: Gong, He, Li, Qin, Wang and Liu 2019, Efficient training
+    of BERT by progressively stacking.
+    """
+    old = model.config.num_hidden_layers
+    if layers < old or layers % old:
+        raise ValueError(f"{layers} layers are no multiple of {old}")
+    deeper = type(model)(replace(model.config, num_hidden_layers=layers))
+    state, place = model.state_dict(), re.compile(r"(?<=\.layers\.)\d+")
+    deeper.load_state_dict(
+        {
+            name: state[place.sub(lambda m: str(int(m[0]) % old), name)]
+            for name in deeper.state_dict()
+        }
+    )
+    return deeper
 
 
 def save_trained(

@@ -31,6 +31,7 @@ from minibert.pretraining import (
     open_corpus,
     pretrain,
     save_trained,
+    stack_layers,
     text_files,
     train_last,
     write_corpus,
@@ -453,6 +454,23 @@ def test_command_line_goes_on_from_other_weights(folder_of_text, tmp_path):
     back = BertForMaskedLM.from_pretrained(second / "trained")
     old = BertModel.from_pretrained(first / "model")
     assert back.bert.embeddings.token.weight.equal(old.embeddings.token.weight)
+
+
+def test_stacked_layers_are_the_old_ones_over_again(folder_of_text, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["pretrain", str(folder_of_text), str(first), *SMALL]) == 0
+    model = BertForPreTraining.from_pretrained(first / "model")
+    deeper = stack_layers(model, 3)
+    assert deeper.config.num_hidden_layers == 3
+    for name, tensor in deeper.state_dict().items():
+        old = name.replace("layers.1.", "layers.0.").replace("layers.2.", "layers.0.")
+        assert tensor.equal(model.state_dict()[old]), name
+    with pytest.raises(ValueError, match="3 layers are no multiple of 2"):
+        stack_layers(stack_layers(model, 2), 3)
+    more = ["--start", str(first / "model"), "--layers", "2", "--stack"]
+    assert main(["pretrain", str(folder_of_text), str(second), *SMALL[:6], *more]) == 0
+    kept = BertForPreTraining.from_pretrained(second / "model")
+    assert kept.config.num_hidden_layers == 2
 
 
 def test_command_line_says_what_is_wrong(tmp_path, capsys):

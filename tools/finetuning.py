@@ -34,7 +34,9 @@ from minibert.pretraining import train_last
 from minibert.training import TrainingConfig
 
 RECORD = ROOT / "results" / "finetuning.json"
-STEPS = {48: 45, 240: 90, 960: 120}  # by the number of labelled leads
+SIZES = (48, 240, 960)  # labelled leads
+STEPS = {48: 45, 240: 90, 960: 120}
+FROM_NOTHING = {48: 90, 240: 300, 960: 600}  # at STEPS it is still at chance
 RATE = {"nothing": 1e-3, "leads-small": 1e-3, "minilm": 3e-4}
 SEEDS = range(5)
 Setting = dict[str, Any]
@@ -51,10 +53,10 @@ def settings() -> list[Setting]:
         out.append({"task": task, "start": start, "count": count, "seed": seed} | base | more)
 
     for start, task in itertools.product(RATE, ("topic", "tags")):
-        for count, seed in itertools.product(STEPS, SEEDS):
+        for count, seed in itertools.product(SIZES, SEEDS):
             add(task, start, count, seed)
         if task == "topic":
-            for count, seed in itertools.product(STEPS, SEEDS):
+            for count, seed in itertools.product(SIZES, SEEDS):
                 if start != "nothing":
                     add(task, start, count, seed, frozen=True, rate=1e-2)
     for start in ("leads-small", "minilm"):
@@ -89,7 +91,7 @@ def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:
         rows = names["tag_rows"](names["tagged"]("train", one["count"], one["seed"]), tokenizer)
     if one["frozen"]:
         train_last(model, 0)
-    steps = STEPS[one["count"]]
+    steps = (FROM_NOTHING if one["start"] == "nothing" else STEPS)[one["count"]]
     config = TrainingConfig(
         steps=steps, batch_size=16, learning_rate=one["rate"], seed=one["seed"],
         warmup=steps // 10 if one["warmup"] else 0, bfloat16=True,
@@ -104,7 +106,7 @@ def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:
 def counted(names: dict[str, Any]) -> list[dict[str, float]]:
     """The untrained baseline: TF-IDF and a linear classifier, on the whole leads."""
     dev, out = leads("dev"), []
-    for count, seed in itertools.product(STEPS, SEEDS):
+    for count, seed in itertools.product(SIZES, SEEDS):
         chosen = names["balanced"](leads("train"), count, seed)
         vectors = TfidfVectorizer(sublinear_tf=True, stop_words="english")
         x = vectors.fit_transform([one.text for one in chosen])
@@ -134,7 +136,11 @@ def main() -> int:
         start = time.perf_counter()
         scores = {k: round(v, 4) for k, v in run(one, names).items()}
         runs.append(one | scores | {"seconds": round(time.perf_counter() - start)})
-        record |= {"command": "python tools/finetuning.py", "steps": STEPS}
+        record |= {
+            "command": "python tools/finetuning.py",
+            "steps": STEPS,
+            "steps_from_nothing": FROM_NOTHING,
+        }
         record |= circumstances("tokenizers", "scikit-learn")
         RECORD.write_text(json.dumps(record, indent=None).replace("}, {", "},\n {") + "\n")
         print(runs[-1], flush=True)
