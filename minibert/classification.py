@@ -256,7 +256,8 @@ def collate(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
         if not isinstance(first, int):
             rest = fill.get(name, 0)
             column = [
-                [*one, *[rest] * (longest - len(one))] for one in column
+                [*one, *[rest] * (longest - len(one))]
+                for one in column
             ]
         batch[name] = torch.tensor(column)
     mask = torch.arange(longest) < sizes[:, None]  # (B, S)
@@ -282,7 +283,10 @@ class FineTuningData:
     """
 
     def __init__(
-        self, rows: Sequence[Row], config: TrainingConfig, pad_id: int
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        pad_id: int,
     ) -> None:
         if len(rows) == 0:
             raise ValueError("there are no rows to train on")
@@ -300,8 +304,12 @@ class FineTuningData:
             order = chance.permutation(len(self.rows))
             order = order[: self.steps * self.size]
             cut, pool = [], POOL * self.size
-            for some in np.split(order, range(pool, len(order), pool)):
-                by_size = np.argsort(self.lengths[some], kind="stable")
+            for some in np.split(
+                order, range(pool, len(order), pool)
+            ):
+                by_size = np.argsort(
+                    self.lengths[some], kind="stable"
+                )
                 alike = some[by_size].reshape(-1, self.size)
                 cut.append(chance.permutation(alike))
             self.epoch = epoch, np.concatenate(cut)
@@ -362,7 +370,9 @@ def fine_tune(
             f"tokens, but the model ends at {most}: make the rows "
             "with a smaller max_length"
         )
-    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    trained = [
+        n for n, p in model.named_parameters() if p.requires_grad
+    ]
     facts = {
         "model": json.loads(model.config.to_json()),
         "trained": trained,
@@ -502,7 +512,7 @@ def tag_row(
 
 
 def word_end(encoding: Encoding, place: int) -> int:
-    """Give the character after the word whose piece is at `place`."""
+    """Give the end of the word that begins at `place`."""
     word, end = encoding.words[place], place
     while encoding.words[end + 1] == word:
         end += 1
@@ -585,7 +595,9 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return class_loss(logits, labels) if len(labels) else mean_loss(logits, labels)
 
 
-def read_tags(encoding: Encoding, tags: Sequence[str]) -> list[Span]:
+def read_tags(
+    encoding: Encoding, tags: Sequence[str]
+) -> list[Span]:
     """Turn a tag for each token, (S,), back into spans of the text.
 
     Only the tags of first pieces count. An I-... that continues
@@ -596,7 +608,9 @@ def read_tags(encoding: Encoding, tags: Sequence[str]) -> list[Span]:
     for i in first_pieces(encoding):
         kind, _, label = tags[i].partition("-")
         if kind == "I" and before == label:
-            spans[-1] = spans[-1]._replace(end=word_end(encoding, i))
+            spans[-1] = spans[-1]._replace(
+                end=word_end(encoding, i)
+            )
         elif label:
             start = encoding.offsets[i][0]
             spans.append(Span(label, start, word_end(encoding, i)))
@@ -605,7 +619,8 @@ def read_tags(encoding: Encoding, tags: Sequence[str]) -> list[Span]:
 
 
 def span_f1(
-    found: Sequence[Iterable[Span]], wanted: Sequence[Iterable[Span]]
+    found: Sequence[Iterable[Span]],
+    wanted: Sequence[Iterable[Span]],
 ) -> float:
     """Score spans, text by text: F1, from 0 to 1.
 
