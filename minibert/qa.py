@@ -720,18 +720,19 @@ def best_threshold(
     Source: `find_best_thresh` in `evaluate-v2.0.py`.
     """
     pairs = zip(questions, answers, strict=True)
-    rows = [
-        (found.no_answer, scores(one, found.text, "2.0")[1], not one.answers)
-        for one, found in pairs
-    ]
-    rows.sort()
-    total = float(sum(empty for _, _, empty in rows))  # "" for all
+    gains = []  # of answering too, in the order of the margins
+    for one, found in pairs:
+        gain = scores(one, found.text, "2.0")[1]
+        if not one.answers:
+            gain = -float(bool(found.text))
+        gains.append((found.no_answer, gain))
+    total = float(sum(not one.answers for one in questions))  # "" for all
     best, threshold = total, -math.inf
-    for margin, gain, empty in rows:  # answer this one too
-        total += gain - empty
+    for margin, gain in sorted(gains):
+        total += gain
         if total > best:
             best, threshold = total, margin
-    return threshold, 100 * best / len(rows)
+    return threshold, 100 * best / len(gains)
 
 
 def read_squad(path: str | PathLike[str]) -> list[Question]:

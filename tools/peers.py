@@ -1,0 +1,148 @@
+"""Record what transformers 4.57.6 says: SQuAD's metric, its post-processing, its pipeline.
+
+    make peers
+
+It runs in an environment of its own, since later versions dropped all three, and writes
+tests/peers.json, which `make test` compares with ours.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transformers
+from transformers.data.metrics.squad_metrics import (
+    compute_predictions_logits,
+    squad_evaluate,
+)
+from transformers.data.processors.squad import (
+    SquadExample,
+    SquadResult,
+    squad_convert_examples_to_features,
+)
+
+import minibert
+from minibert.data import resolve
+from minibert.qa import Question, leadqa_pages, load_leadqa
+
+FILE = Path(__file__).resolve().parents[1] / "tests" / "peers.json"
+WORDS = ["a", "the", "The", "dog", "Dog's", "1,850", "—", "é", "...", "two  dogs", "", "東京"]
+LENGTH, STRIDE, LONGEST = 64, 24, 12
+
+
+def example(one: Question) -> SquadExample:
+    """Make their question of ours."""
+    answers = [{"text": text, "answer_start": 0} for text in one.answers]
+    return SquadExample(
+        one.id, one.question, one.context, None, None, one.title, answers, not one.answers
+    )
+
+
+def metric(count: int = 60) -> list[dict[str, Any]]:
+    """Score made-up answers to made-up questions, with their script of 2.0."""
+    chance = random.Random(0)
+
+    def text() -> str:
+        return " ".join(chance.choices(WORDS, k=chance.randrange(4)))
+
+    cases = []
+    for _ in range(count):
+        wanted = [[text() for _ in range(chance.randrange(4))] for _ in range(8)]
+        said = {str(i): chance.choice([*answers, text(), ""]) for i, answers in enumerate(wanted)}
+        sure = {str(i): round(chance.random(), 3) for i in range(8)}
+        questions = [Question(str(i), "", "?", "", tuple(x)) for i, x in enumerate(wanted)]
+        examples = [example(one) for one in questions]
+        cases.append({
+            "answers": wanted,
+            "predictions": said,
+            "scores": squad_evaluate(examples, said),
+            "no_answer": sure,
+            "best_f1": squad_evaluate(examples, said, sure)["best_f1"],
+        })  # fmt: skip
+    return cases
+
+
+def noise(question: int, window: int, size: int) -> np.ndarray:
+    """Made-up scores of a row, (2, size): where an answer begins and ends."""
+    return 3 * np.random.default_rng([question, window]).normal(size=(2, size))
+
+
+def decoding(count: int = 120) -> list[dict[str, Any]]:
+    """Find the answers in made-up scores, with their post-processing."""
+    vocabulary = resolve("minilm", ["vocab.txt"]) / "vocab.txt"
+    tokenizer = transformers.BertTokenizer(str(vocabulary))
+    questions = load_leadqa("dev")[:count]
+    examples = [example(one) for one in questions]
+    features = squad_convert_examples_to_features(
+        examples, tokenizer, LENGTH, STRIDE, 64, False, tqdm_enabled=False
+    )
+    results, seen = [], {}
+    for feature in features:
+        number = feature.example_index
+        window = seen[number] = seen.get(number, -1) + 1
+        start, end = noise(number, window, LENGTH).tolist()
+        results.append(SquadResult(feature.unique_id, start, end))
+    said = {}
+    for strict in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            files = [f"{folder}/{name}.json" for name in ("best", "all", "null")]
+            said[strict] = compute_predictions_logits(
+                examples, features, results, 40, LONGEST, True, *files, False, strict, 0.0,
+                tokenizer,
+            )  # fmt: skip
+    return [
+        {"id": one.id, "windows": seen[number] + 1, "text": said[False][one.id],
+         "or_none": said[True][one.id]}
+        for number, one in enumerate(questions)
+    ]  # fmt: skip
+
+
+def pipeline(model: str = "minilm-qa", count: int = 100) -> list[dict[str, Any]]:
+    """Answer with their pipeline, on the weights that ship; nothing without them."""
+    folder = Path(minibert.__file__).parent / "models" / model
+    if not folder.is_dir():
+        return []
+    from minibert.qa import BertForQuestionAnswering
+    from minibert.tokens import Tokenizer
+
+    with tempfile.TemporaryDirectory() as whole:
+        BertForQuestionAnswering.from_pretrained(model).save_pretrained(whole)
+        Tokenizer.from_pretrained(model).save_pretrained(whole)
+        ask = transformers.pipeline("question-answering", model=whole, device="cpu")
+        cases = []
+        questions = [x for x in load_leadqa("dev") if x.answers][:count]
+        for one in [*questions, *leadqa_pages("dev", 10)]:
+            found = ask(
+                question=one.question, context=one.context, max_seq_len=384, doc_stride=128,
+                max_answer_len=30, align_to_words=False,
+            )  # fmt: skip
+            cases.append({
+                "id": one.id, "page": len(one.context) > 5000, "start": found["start"],
+                "end": found["end"], "score": round(found["score"], 5),
+            })  # fmt: skip
+    return cases
+
+
+def main() -> None:
+    """Write the file."""
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    record = {
+        "command": "make peers",
+        "versions": {name: metadata.version(name) for name in ("transformers", "torch")},
+        "length": LENGTH, "stride": STRIDE, "longest": LONGEST,
+        "metric": metric(), "decoding": decoding(), "pipeline": pipeline(),
+    }  # fmt: skip
+    FILE.write_text(json.dumps(record, ensure_ascii=False, indent=None) + "\n")
+    print({name: len(record[name]) for name in ("metric", "decoding", "pipeline")})
+
+
+if __name__ == "__main__":
+    main()
