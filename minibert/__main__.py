@@ -133,7 +133,7 @@ def add_qa(parser: argparse.ArgumentParser) -> None:
         "evaluate", help="exact match and F1 on a file in SQuAD's format, 1.1 or 2.0"
     )
     one.add_argument("file", type=Path, help="plain or gzipped")
-    one.add_argument("--model", default="minilm-qa", help="a name, a folder or a hub id")
+    one.add_argument("--model", required=True, help="a folder or a hub id")
     one.add_argument("--threshold", type=float,
                      help="of no answer; by default the model's own where the file asks "
                      "what its texts do not say")  # fmt: skip

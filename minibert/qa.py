@@ -470,7 +470,7 @@ EMPTY = Answer("", 0, 0, 0.0, 1.0, math.inf)  # of a text without a token
 def answer_all(
     questions: Sequence[Question],
     *,
-    model: str | Path | Reader = "minilm-qa",
+    model: str | Path | Reader,
     threshold: float | None = None,
     others: int = 0,
     longest: int = 30,
@@ -528,7 +528,7 @@ def answer(
     question: str,
     context: str,
     *,
-    model: str | Path | Reader = "minilm-qa",
+    model: str | Path | Reader,
     threshold: float | None = None,
     others: int = 3,
     longest: int = 30,
@@ -540,8 +540,7 @@ def answer(
     Args:
         question: one sentence.
         context: the text, of any length.
-        model: a shipped name, a folder, a hub id, or a model and
-            its tokenizer.
+        model: a folder, a hub id, or a model and its tokenizer.
         threshold: how far the score of no answer may lie above that
             of the best span; beyond it the answer is "". None
             always gives a span.
@@ -553,9 +552,6 @@ def answer(
     Raises:
         TypeError: not two strings.
         ValueError: a question or a text without a word.
-
-    >>> answer("Who bit?", "The dog bit the man.").text
-    'The dog'
     """
     for name, text in [("question", question), ("context", context)]:
         if not isinstance(text, str):
