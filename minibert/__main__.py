@@ -181,10 +181,10 @@ def make_model(
     return model
 
 
-def read_text(name: str) -> Iterator[list[str]]:
+def read_text(name: str, split: str = "train") -> Iterator[list[str]]:
     """Give the documents of a text by its name: 'leads', or a folder."""
     if name == "leads":
-        return (sentences(one.text) for one in leads("train"))
+        return (sentences(one.text) for one in leads(split))
     return text_files(name)
 
 
@@ -204,7 +204,7 @@ def run_pretrain(args: argparse.Namespace) -> None:
     held_out = None
     own = args.folder / (f"corpus-{rank}" if world > 1 else "corpus")
     if "leads" in args.text:
-        unseen = (sentences(one.text) for one in leads("dev"))
+        unseen = read_text("leads", "dev")
         held_out = write_corpus(unseen, tokenizer, own / "dev", config.max_length)
     documents = chain.from_iterable(map(read_text, args.text))
     corpus = write_corpus(documents, tokenizer, own, config.max_length)
@@ -212,15 +212,6 @@ def run_pretrain(args: argparse.Namespace) -> None:
     if rank == 0 and args.train_last is not None:
         save_trained(model, args.folder / "trained", args.start)
         tokenizer.save_pretrained(args.folder / "trained")
-
-
-def read_questions(name: str) -> list[Question]:
-    """Give the questions to train on by their name: see `qa train --data`."""
-    if name == "leadqa":
-        return load_leadqa("train")
-    if name == "squad":
-        return [one for one in load_squad() if article_split(one) == "train"]
-    return read_squad(name)
 
 
 def article_split(one: Question) -> str:
@@ -231,7 +222,14 @@ def article_split(one: Question) -> str:
 def run_qa_train(args: argparse.Namespace) -> None:
     """Do `python -m minibert qa train`."""
     tokenizer = Tokenizer.from_pretrained(args.start)
-    questions = [one for name in args.data for one in read_questions(name)]
+    squad = load_squad() if "squad" in args.data else []
+    known = {
+        "leadqa": load_leadqa("train"),
+        "squad": [one for one in squad if article_split(one) == "train"],
+    }
+    questions = []
+    for name in args.data:
+        questions += known[name] if name in known else read_squad(name)
     rows = question_rows(questions, tokenizer, args.max_length, args.doc_stride)
     steps = max(1, int(args.epochs * len(rows) / args.batch_size))
     names = [one.name for one in fields(TrainingConfig)]
@@ -244,8 +242,8 @@ def run_qa_train(args: argparse.Namespace) -> None:
     if args.freeze_embeddings:
         model.bert.embeddings.requires_grad_(False)
     unseen = {"leadqa": [one for one in load_leadqa("dev") if one.answers][:300]}
-    if "squad" in args.data:
-        unseen["squad"] = [x for x in load_squad() if article_split(x) == "dev"][:300]
+    if squad:
+        unseen["squad"] = [x for x in squad if article_split(x) == "dev"][:300]
 
     def measure(model: torch.nn.Module) -> dict[str, float]:
         numbers: dict[str, float] = {}

@@ -195,8 +195,16 @@ def head_dropout(config: BertConfig) -> float:
     return config.hidden_dropout_prob if own is None else float(own)
 
 
-def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def class_loss(
+    logits: Tensor, labels: Tensor, name: str = "labels", hint: str = ""
+) -> Tensor:
     """Cross-entropy in nats of `logits` (B, C), averaged.
+
+    Args:
+        logits: a row of scores each.
+        labels: (B,) the right column of each.
+        name: what an error calls them.
+        hint: what it adds where one is out of range.
 
     Raises:
         TypeError: labels that are not int64.
@@ -204,17 +212,17 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
         IndexError: a class that there is not.
     """
     if labels.dtype != torch.int64:
-        raise TypeError(f"labels must be int64, not {labels.dtype}")
+        raise TypeError(f"{name} must be int64, not {labels.dtype}")
     rows, count = logits.shape
     if labels.shape != (rows,):
         raise ValueError(
-            f"labels is {tuple(labels.shape)}, not ({rows},): one for each row"
+            f"{name} is {tuple(labels.shape)}, not ({rows},): one for each row"
         )
     blind = labels.is_meta or torch.compiler.is_compiling()
     if not blind and ((labels < 0) | (labels >= count)).any():
         raise IndexError(
-            f"labels must be 0 to {count - 1}, but hold "
-            f"{labels.min().item()} to {labels.max().item()}"
+            f"{name} must be 0 to {count - 1}, but hold "
+            f"{labels.min().item()} to {labels.max().item()}{hint}"
         )
     return F.cross_entropy(logits, labels)
 

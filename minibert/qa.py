@@ -31,7 +31,7 @@ from minibert.bert import (
     BertPreTrainedModel,
     load,
 )
-from minibert.classification import collate
+from minibert.classification import class_loss, collate
 from minibert.data import leads
 from minibert.tokens import Tokenizer
 
@@ -161,30 +161,16 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
 
 def position_loss(scores: Tensor, positions: Tensor | None, which: str) -> Tensor:
-    """Cross-entropy in nats over the columns of `scores` (B, S).
+    """Do as `class_loss` over the columns of `scores` (B, S).
 
     Raises:
-        TypeError: positions that are not int64.
+        TypeError, IndexError: as there.
         ValueError: none, or not one a row.
-        IndexError: a column that there is not.
     """
     name = f"{which}_positions"
     if positions is None:
         raise ValueError(f"{name} is missing: the loss needs both ends")
-    if positions.dtype != torch.int64:
-        raise TypeError(f"{name} must be int64, not {positions.dtype}")
-    rows, size = scores.shape
-    if positions.shape != (rows,):
-        raise ValueError(
-            f"{name} is {tuple(positions.shape)}, not ({rows},): one for each row"
-        )
-    blind = positions.is_meta or torch.compiler.is_compiling()
-    if not blind and ((positions < 0) | (positions >= size)).any():
-        raise IndexError(
-            f"{name} must be 0 to {size - 1}, but hold {positions.min().item()} "
-            f"to {positions.max().item()}: where the answer is cut off, give 0"
-        )
-    return F.cross_entropy(scores, positions)
+    return class_loss(scores, positions, name, ": where the answer is cut off, give 0")
 
 
 Offsets = Sequence[tuple[int, int]]  # characters of each token
@@ -572,8 +558,8 @@ def answer(
 def highlight(context: str, found: Answer) -> str:
     """Mark an answer in its text, and underline the next best: HTML.
 
-    Where spans overlap, the better one is kept. The first and last
-    200 characters around them are shown of a long text.
+    Where spans overlap, the better one is kept. Of a long text
+    400 characters before the first and after the last are shown.
     """
     kept: list[Answer] = []
     for one in (found, *found.others):

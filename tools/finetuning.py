@@ -26,7 +26,7 @@ import torch
 from record import circumstances
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from source import ROOT, read
+from source import ROOT, recorded
 
 from minibert import classification
 from minibert.data import leads
@@ -73,10 +73,7 @@ def chapter() -> dict[str, Any]:
     names = dict(vars(classification)) | {
         "random": random, "re": re, "leads": leads, "warnings": warnings, "replace": replace,
     }  # fmt: skip
-    for cell in read(ROOT / "book" / "source" / "10-finetuning.md").cells:
-        if "recorded" in cell.metadata.get("tags", []):
-            exec(cell.source, names)
-    return names
+    return recorded("10-finetuning.md", names)
 
 
 def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:

@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from record import circumstances
-from source import ROOT, read
+from source import ROOT, recorded
 
 from minibert import nsp
 
@@ -40,15 +40,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def chapter() -> dict[str, Any]:
-    """The chapter's training functions, beside the module's own names."""
-    names = dict(vars(nsp))
-    for cell in read(ROOT / "book" / "source" / "08-nsp.md").cells:
-        if "recorded" in cell.metadata.get("tags", []):
-            exec(cell.source, names)
-    return names
-
-
 def main() -> int:
     """Run what is not recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -57,7 +48,7 @@ def main() -> int:
     parser.add_argument("--only", choices=SETTINGS, help="this setting")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    names = chapter()
+    names = recorded("08-nsp.md", dict(vars(nsp)))
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": {}}
     data = {}
     wanted = [args.only or BASE] if not args.all else list(SETTINGS)

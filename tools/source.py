@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -44,6 +45,14 @@ def read(text: Path) -> NotebookNode:
         cell.id = digest[:12] + (f"-{seen[digest]}" if seen[digest] > 1 else "")
     nbformat.validate(nb)
     return nb
+
+
+def recorded(name: str, names: dict[str, Any]) -> dict[str, Any]:
+    """Run a chapter's cells that are tagged `recorded`, among `names`; give all names."""
+    for cell in read(SOURCE / name).cells:
+        if "recorded" in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+    return names
 
 
 def exported(nb: NotebookNode) -> list[tuple[str, str]]:
