@@ -5,6 +5,7 @@ It only reads arguments; what it does lies in the modules.
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -292,6 +293,9 @@ RUN = {"train": run_qa_train, "evaluate": run_qa_evaluate}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it is done, 1 with one line when not."""
     args = parser().parse_args(arguments)
+    # Rows differ in length from step to step, and torch would keep a kernel for every
+    # shape it ever met: gigabytes after an hour on a CPU.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1")
     if args.threads:
         torch.set_num_threads(args.threads)
     try:

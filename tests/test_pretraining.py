@@ -480,7 +480,18 @@ def test_command_line_says_what_is_wrong(tmp_path, capsys):
     assert "warmup is 9, not 0 to 4" in capsys.readouterr().err
 
 
-def test_two_processes_equal_one(folder_of_text, tmp_path):
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "accelerate": [  # as on two GPUs; a machine without one takes gloo
+        "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", "0",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_equal_one(launcher, folder_of_text, tmp_path):
     """Two gloo processes: the losses of one with the same global batch."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     code = tmp_path / "run.py"
@@ -489,8 +500,8 @@ def test_two_processes_equal_one(folder_of_text, tmp_path):
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     args = [str(code), str(folder_of_text)]
     subprocess.run([sys.executable, *args, str(whole)], env=env, **quiet)
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([sys.executable, "-m", *launch, *args, str(halves)], env=env, **quiet)
+    launch = [sys.executable, "-m", *LAUNCHERS[launcher]]
+    subprocess.run([*launch, *args, str(halves)], env=env, **quiet)
     logs = [
         [json.loads(x) for x in (f / "log.jsonl").read_text().splitlines()] for f in (whole, halves)
     ]
@@ -516,3 +527,26 @@ corpus = build_corpus(text_files(sys.argv[1]), tokenizer, 32)
 numbers = PretrainingConfig(steps=6, batch_size=8, max_length=32, log_every=1)
 pretrain(BertForPreTraining(config), tokenizer, corpus, numbers, sys.argv[2], progress=False)
 """
+
+
+SHAPES = """
+import resource, torch
+from minibert.__main__ import main
+main(["qa", "evaluate", "nowhere", "--model", "nowhere"])  # fails, but has set all up
+layer = torch.nn.Linear(384, 1536)
+def compute(rows):
+    torch.nn.functional.gelu(layer(torch.randn(rows, 384))).sum().backward()
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+compute(1200)
+before = peak()
+for rows in range(1000, 1100):
+    compute(rows)
+print(peak() - before)
+"""
+
+
+def test_command_line_keeps_memory_flat_over_many_shapes():
+    command = [sys.executable, "-c", SHAPES]
+    grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert float(grown.split()[-1]) < 100  # megabytes; it is several hundred without
