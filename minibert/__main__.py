@@ -106,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dropout", type=float, help="without --start: 0.1")
     one.add_argument("--threads", type=int, help="threads of this process")
     add_numbers(one, PretrainingConfig)
+    one.set_defaults(run=run_pretrain)
     add_qa(commands.add_parser("qa", help="answer questions: train, evaluate"))
     return top
 
@@ -116,13 +117,14 @@ def add_qa(parser: argparse.ArgumentParser) -> None:
     one = commands.add_parser(
         "train",
         help="fine-tune a model on questions; go on where it was stopped",
-        description="Of SQuAD, articles whose title is in the dev or test split of "
-        "the leads are kept aside: the dev ones are measured on.",
+        description="Of 'squad', articles whose title is in the dev or test split of "
+        "the leads are kept aside: the dev ones are measured on. 'squad-all' trains on "
+        "them too. MINIBERT_SQUAD names the folder that SQuAD is read from, else the hub.",
     )
     one.add_argument("folder", type=Path, help="where the run is kept")
     one.add_argument("--start", default="minilm", help="weights to begin with")
     one.add_argument("--data", nargs="+", default=["leadqa"],
-                     help="'leadqa', 'squad' (see MINIBERT_SQUAD), or files like it")  # fmt: skip
+                     help="'leadqa', 'squad', 'squad-all', or files like SQuAD's")  # fmt: skip
     one.add_argument("--epochs", type=float, default=3.0)
     one.add_argument("--warmup-share", type=float, default=0.06, help="of the steps")
     one.add_argument("--max-length", type=int, default=384)
@@ -130,16 +132,18 @@ def add_qa(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--freeze-embeddings", type=yes_no, default=False, help="yes or no")
     one.add_argument("--threads", type=int, help="threads of this process")
     add_numbers(one, TrainingConfig, "steps", "warmup")
+    one.set_defaults(run=run_qa_train)
     one = commands.add_parser(
         "evaluate", help="exact match and F1 on a file in SQuAD's format, 1.1 or 2.0"
     )
     one.add_argument("file", type=Path, help="plain or gzipped")
-    one.add_argument("--model", required=True, help="a folder or a hub id")
+    one.add_argument("--model", default="minilm-qa", help="a name, a folder or a hub id")
     one.add_argument("--threshold", type=float,
                      help="of no answer; by default the model's own where the file asks "
                      "what its texts do not say")  # fmt: skip
     one.add_argument("--predictions", type=Path, help="write each id's answer here (JSON)")
     one.add_argument("--threads", type=int, help="threads of this process")
+    one.set_defaults(run=run_qa_evaluate)
 
 
 def make_model(
@@ -223,10 +227,11 @@ def article_split(one: Question) -> str:
 def run_qa_train(args: argparse.Namespace) -> None:
     """Do `python -m minibert qa train`."""
     tokenizer = Tokenizer.from_pretrained(args.start)
-    squad = load_squad() if "squad" in args.data else []
+    squad = load_squad() if {"squad", "squad-all"} & set(args.data) else []
     known = {
         "leadqa": load_leadqa("train"),
         "squad": [one for one in squad if article_split(one) == "train"],
+        "squad-all": squad,
     }
     questions = []
     for name in args.data:
@@ -243,7 +248,7 @@ def run_qa_train(args: argparse.Namespace) -> None:
     if args.freeze_embeddings:
         model.bert.embeddings.requires_grad_(False)
     unseen = {"leadqa": [one for one in load_leadqa("dev") if one.answers][:300]}
-    if squad:
+    if "squad" in args.data:
         unseen["squad"] = [x for x in squad if article_split(x) == "dev"][:300]
 
     def measure(model: torch.nn.Module) -> dict[str, float]:
@@ -267,6 +272,7 @@ def run_qa_evaluate(args: argparse.Namespace) -> None:
     """Do `python -m minibert qa evaluate`."""
     questions = read_squad(args.file)
     model, tokenizer = load(BertForQuestionAnswering, args.model)
+    model.to(processes().device)
     threshold = args.threshold
     if threshold is None and not all(one.answers for one in questions):
         threshold = model.config.extra.get("no_answer_threshold")
@@ -287,9 +293,6 @@ def run_qa_evaluate(args: argparse.Namespace) -> None:
     print(f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}")
 
 
-RUN = {"train": run_qa_train, "evaluate": run_qa_evaluate}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it is done, 1 with one line when not."""
     args = parser().parse_args(arguments)
@@ -299,10 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        if args.command == "pretrain":
-            run_pretrain(args)
-        else:
-            RUN[args.what](args)
+        args.run(args)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"minibert: {error}", file=sys.stderr)
         return 1

@@ -456,7 +456,7 @@ EMPTY = Answer("", 0, 0, 0.0, 1.0, math.inf)  # of a text without a token
 def answer_all(
     questions: Sequence[Question],
     *,
-    model: str | Path | Reader,
+    model: str | Path | Reader = "minilm-qa",
     threshold: float | None = None,
     others: int = 0,
     longest: int = 30,
@@ -514,7 +514,7 @@ def answer(
     question: str,
     context: str,
     *,
-    model: str | Path | Reader,
+    model: str | Path | Reader = "minilm-qa",
     threshold: float | None = None,
     others: int = 3,
     longest: int = 30,
@@ -526,7 +526,8 @@ def answer(
     Args:
         question: one sentence.
         context: the text, of any length.
-        model: a folder, a hub id, or a model and its tokenizer.
+        model: a name that ships, a folder, a hub id, or a model and
+            its tokenizer.
         threshold: how far the score of no answer may lie above that
             of the best span; beyond it the answer is "". None
             always gives a span.
@@ -538,6 +539,10 @@ def answer(
     Raises:
         TypeError: not two strings.
         ValueError: a question or a text without a word.
+
+    >>> text = "The Danube rises in Germany and ends in the Black Sea."
+    >>> answer("Where does the Danube rise?", text).text
+    'Germany'
     """
     for name, text in [("question", question), ("context", context)]:
         if not isinstance(text, str):

@@ -4,7 +4,9 @@ import gzip
 import json
 import math
 import re
+import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import datasets
 import huggingface_hub.constants
@@ -21,7 +23,8 @@ from torch.testing import assert_close
 
 from minibert import qa
 from minibert.__main__ import article_split, main
-from minibert.bert import BertConfig
+from minibert.bert import BertConfig, BertModel
+from minibert.data import resolve
 from minibert.qa import (
     Answer,
     BertForQuestionAnswering,
@@ -41,11 +44,13 @@ from minibert.qa import (
     normalise_answer,
     question_rows,
     read_squad,
+    scores,
     trusted_window,
     write_squad,
 )
 from minibert.tokens import Tokenizer
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = BertConfig(
     vocab_size=4096, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
     intermediate_size=64, max_position_embeddings=64, initializer_range=0.3,
@@ -633,3 +638,35 @@ def test_articles_are_parted_as_the_leads_are():
     one = asked("1", "x")
     assert article_split(one._replace(title="Buddhism")) == "dev"
     assert article_split(one._replace(title="University_of_Notre_Dame")) == "test"
+
+
+# The model that ships
+
+
+def test_what_ships_is_small_and_whole():
+    folder = resolve("minilm-qa")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 24e6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = BertForQuestionAnswering.from_pretrained("minilm-qa")
+    body = BertModel.from_pretrained("minilm", add_pooling_layer=False).state_dict()
+    for name, tensor in model.bert.state_dict().items():
+        assert torch.equal(tensor, body[name]) == name.startswith("embeddings."), name
+    assert isinstance(model.config.extra["no_answer_threshold"], float)
+
+
+def test_the_record_is_of_the_weights_that_ship():
+    record = json.loads((ROOT / "results" / "qa.json").read_text())
+    some = [x for x in load_leadqa("dev") if x.answers][:100]
+    found = answer_all(some)
+    mine = [scores(x, y.text, "1.1")[1] for x, y in zip(some, found, strict=True)]
+    said = record["table"]["minilm-qa"]["f1"][:100]
+    assert np.mean(mine) == pytest.approx(np.mean(said), abs=0.01)
+    assert np.mean(np.isclose(mine, said, atol=1e-3)) >= 0.98
+
+
+def test_strings_in_an_answer_out():
+    text = "The dog saw the man at the gate, and bit him."
+    found = answer("Who was bitten?", text)
+    assert text[found.start : found.end] == found.text and "man" in found.text
+    assert all(0 < one.probability < found.probability for one in found.others)

@@ -14,6 +14,8 @@ import source
 import tangle
 from logo import PATH, svg
 
+from minibert.qa import load_leadqa, write_squad
+
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = """---
 jupytext:
@@ -259,3 +261,21 @@ def test_the_speed_record():
     for row in record["rows"]:
         assert {"name", "ratio", "floor"} <= set(row)
         assert row["ratio"] >= row["floor"], row
+
+
+def test_the_full_recipe_is_recorded(tmp_path):
+    """A few questions in SQuAD's place, a small model in BERT's."""
+    some = [one for one in load_leadqa("dev") if one.answers][:12]
+    for name in ("train", "dev"):
+        write_squad(some, tmp_path / f"{name}-v1.1.json")
+    record = tmp_path / "squad.json"
+    record.write_text('{"published": [], "measured": {}}')
+    command = [
+        sys.executable, "tools/squad.py", "leads-small", "--runs", tmp_path, "--record", record,
+        "--epochs", "1", "--batch-size", "4", "--max-length", "96", "--doc-stride", "32",
+    ]  # fmt: skip
+    environment = os.environ | {"MINIBERT_SQUAD": str(tmp_path)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    found = json.loads(record.read_text())["measured"]["leads-small"]
+    assert found["count"] == 12 and 0 <= found["exact_match"] <= found["f1"] <= 100
+    assert {"date", "chip", "processor", "versions"} <= set(found)
