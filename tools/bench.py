@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from statistics import median
 from typing import Any
 
@@ -33,6 +34,7 @@ from minibert.qa import (
     BertForQuestionAnswering,
     Question,
     answer_all,
+    find_tokens,
     load_leadqa,
     question_rows,
 )
@@ -195,12 +197,9 @@ def features(questions: list[Question], tokenizer: Any, answers: bool) -> dict[s
             one, first, last = questions[owner], 0, 0
             if one.answers:
                 begin, end = one.starts[0], one.starts[0] + len(one.answers[0])
-                inside = [
-                    j for j, part in enumerate(made.sequence_ids(i))
-                    if part == 1 and made["offset_mapping"][i][j][0] < end
-                    and made["offset_mapping"][i][j][1] > begin
-                ]  # fmt: skip
-                first, last = (inside[0], inside[-1]) if inside else (0, 0)
+                pairs = zip(made.sequence_ids(i), made["offset_mapping"][i], strict=True)
+                offsets = [tuple(place) if part == 1 else (0, 0) for part, place in pairs]
+                first, last = find_tokens(offsets, begin, end) or (0, 0)
             starts.append(first)
             ends.append(last)
         made["start_positions"], made["end_positions"] = starts, ends
@@ -220,26 +219,20 @@ def fine_tuning() -> dict[str, object]:
     names = ("input_ids", "attention_mask", "token_type_ids", "start_positions", "end_positions")
     rows = {name: torch.as_tensor(made[name]).long() for name in names}
     order = torch.randperm(len(rows["input_ids"]), generator=torch.Generator().manual_seed(0))
-    turns = {"ours": 0, "theirs": 0}
+    batches = order[: len(order) // 16 * 16].split(16)
 
-    def step_of(model: torch.nn.Module, name: str) -> Work:
-        optimiser = make_optimiser(model.train(), config)
+    def padded(turn: int) -> dict[str, Any]:
+        return {key: value[batches[turn % len(batches)]] for key, value in rows.items()}
 
-        def step() -> float:
-            turn = turns[name]
-            turns[name] += 1
-            if name == "ours":
-                inputs: dict[str, Any] = dict(data(turn % data.steps)[0].inputs)
-            else:
-                some = order.view(-1, 16)[turn % (len(order) // 16)]
-                inputs = {key: value[some] for key, value in rows.items()}
-            loss = model(**inputs).loss
-            return update(model, optimiser, loss, config)
+    def step_of(model: torch.nn.Module, inputs: Callable[[int], dict[str, Any]]) -> Work:
+        optimiser, turns = make_optimiser(model.train(), config), count()
+        return lambda: update(model, optimiser, model(**inputs(next(turns))).loss, config)
 
-        return step
+    def sorted_by_length(turn: int) -> dict[str, Any]:
+        return dict(data(turn)[0].inputs)
 
     name = "fine-tuning step on 16 questions, against transformers padded to 384"
-    return row(name, 1.5, step_of(ours, "ours"), step_of(theirs, "theirs"))
+    return row(name, 1.5, step_of(ours, sorted_by_length), step_of(theirs, padded))
 
 
 def answering() -> dict[str, object]:

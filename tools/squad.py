@@ -2,9 +2,9 @@
 
     python tools/squad.py google-bert/bert-base-uncased        (of RECIPES below)
 
-An hour or so on one GPU. Each model's exact match and F1 go to results/squad.json, with the
-date, the chip and the versions; the chapter Question answering shows them beside the
-published ones. SQuAD comes from the hub, or from the folder that MINIBERT_SQUAD names.
+For one GPU. Each model's exact match and F1 go to results/squad.json, beside the published
+ones, with the date, the chip and the versions. SQuAD comes from the hub, or from the folder
+that MINIBERT_SQUAD names.
 """
 
 from __future__ import annotations
