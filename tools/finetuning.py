@@ -36,8 +36,8 @@ from minibert.training import TrainingConfig
 RECORD = ROOT / "results" / "finetuning.json"
 SIZES = (48, 240, 960)  # labelled leads
 STEPS = {48: 45, 240: 90, 960: 120}
-FROM_NOTHING = {48: 90, 240: 300, 960: 600}  # at STEPS it is still at chance
-RATE = {"nothing": 1e-3, "leads-small": 1e-3, "minilm": 3e-4}
+FROM_NOTHING = {48: 150, 240: 300, 960: 600}  # at STEPS it is still at chance
+RATE = {"nothing": 3e-4, "leads-small": 1e-3, "minilm": 3e-4}
 SEEDS = range(5)
 Setting = dict[str, Any]
 
