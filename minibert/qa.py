@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/11-qa.md
+# Edit that, not this.
 """Question answering: the span of a text that answers a question.
 
 Shapes: `B` batch, `S` sequence, `H` hidden, `n` rows.
@@ -60,27 +63,6 @@ __all__ = [
     "trusted_window",
     "write_squad",
 ]
-
-
-class Question(NamedTuple):
-    """A question about a text.
-
-    Attributes:
-        id: unique in its set.
-        title: of the article that it is about.
-        question: one sentence.
-        context: the text that holds the answer, or not.
-        answers: right answers, spans of `context`; none where the
-            text does not say.
-        starts: the character of `context` where each answer begins.
-    """
-
-    id: str
-    title: str
-    question: str
-    context: str
-    answers: tuple[str, ...] = ()
-    starts: tuple[int, ...] = ()
 
 
 class QuestionAnsweringOutput(NamedTuple):
@@ -150,14 +132,18 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        scores = self.qa_outputs(output.last_hidden_state)  # (B, S, 2)
+        scores = self.qa_outputs(
+            output.last_hidden_state
+        )  # (B, S, 2)
         start, end = scores.unbind(-1)  # (B, S) each
         loss = None
         if start_positions is not None or end_positions is not None:
             first = position_loss(start, start_positions, "start")
             last = position_loss(end, end_positions, "end")
             loss = (first + last) / 2
-        return QuestionAnsweringOutput(loss, start, end, *output[2:])
+        return QuestionAnsweringOutput(
+            loss, start, end, *output[2:]
+        )
 
 
 def position_loss(scores: Tensor, positions: Tensor | None, which: str) -> Tensor:
@@ -173,7 +159,51 @@ def position_loss(scores: Tensor, positions: Tensor | None, which: str) -> Tenso
     return class_loss(scores, positions, name, ": where the answer is cut off, give 0")
 
 
+def best_spans(
+    start: Tensor, end: Tensor, longest: int, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the spans with the highest start + end.
+
+    Args:
+        start: (B, S) scores; -inf where no span may begin.
+        end: (B, S) scores; -inf where none may end.
+        longest: tokens in a span.
+        count: how many to find.
+
+    Returns:
+        Scores, first and last columns, (B, count) each, the best
+        first; fewer where there are fewer pairs of columns.
+    """
+    size = start.shape[1]
+    longest = min(longest, size)
+    padded = F.pad(end, (0, longest - 1), value=-math.inf)
+    ends = padded.unfold(1, longest, 1)  # (B, S, longest)
+    scores = start[:, :, None] + ends
+    flat = scores.flatten(1)  # (B, S * longest)
+    best, place = flat.topk(min(count, flat.shape[1]))
+    first = place // longest
+    return best, first, first + place % longest
+
+
 Offsets = Sequence[tuple[int, int]]  # characters of each token
+
+
+def find_tokens(
+    offsets: Offsets, start: int, end: int
+) -> tuple[int, int] | None:
+    """Find the tokens of the characters `start` to `end`.
+
+    Returns:
+        The first and the last token that has one of them; None
+        where none has. Where an end lies inside a token, the whole
+        token is taken.
+    """
+    inside = [
+        i
+        for i, (a, b) in enumerate(offsets)
+        if a < end and b > start
+    ]
+    return (inside[0], inside[-1]) if inside else None
 
 
 class Windows(NamedTuple):
@@ -221,39 +251,70 @@ def cut_windows(
     text = tokenizer.encode(context)
     ids, offsets = text.ids[1:-1], text.offsets[1:-1]
     room = max_length - len(asked) - 1
-    doc_stride = max_length // 3 if doc_stride is None else doc_stride
+    doc_stride = (
+        max_length // 3 if doc_stride is None else doc_stride
+    )
     if not 0 < doc_stride <= room:
         raise ValueError(
             f"beside a question of {len(asked)} tokens max_length "
-            f"{max_length} leaves room for {max(room, 0)} of the text, "
-            f"and doc_stride is {doc_stride}, not 1 to that"
+            f"{max_length} leaves room for {max(room, 0)} of the "
+            f"text, and doc_stride is {doc_stride}, not 1 to that"
         )
     rows, spans, begin = [], [], 0
     while True:
         end = min(begin + room, len(ids))
         part = [*ids[begin:end], tokenizer.sep_id]
         types = [0] * len(asked) + [1] * len(part)
-        rows.append({"input_ids": asked + part, "token_type_ids": types})
+        rows.append(
+            {"input_ids": asked + part, "token_type_ids": types}
+        )
         spans.append((begin, end))
         if end == len(ids):
             return Windows(rows, spans, len(asked), offsets)
         begin += doc_stride
 
 
-def find_tokens(
-    offsets: Offsets, start: int, end: int
-) -> tuple[int, int] | None:
-    """Find the tokens of the characters `start` to `end`.
+def trusted_window(
+    spans: Sequence[tuple[int, int]], count: int
+) -> NDArray[np.int64]:
+    """Give, for each of `count` tokens, the window to believe.
 
-    Returns:
-        The first and the last token that has one of them; None
-        where none has. Where an end lies inside a token, the whole
-        token is taken.
+    It is the one that shows most of the text on the token's poorer
+    side; of equal ones the longer, then the first.
+
+    Source: `_check_is_max_context` in `run_squad.py`.
     """
-    inside = [
-        i for i, (a, b) in enumerate(offsets) if a < end and b > start
-    ]
-    return (inside[0], inside[-1]) if inside else None
+    best = np.full(count, -1.0)
+    trusted = np.zeros(count, np.int64)
+    for window, (begin, end) in enumerate(spans):
+        token = np.arange(begin, end)
+        sides = np.minimum(token - begin, end - 1 - token)
+        score = sides + 0.01 * (end - begin)
+        better = score > best[begin:end]
+        trusted[begin:end][better] = window
+        best[begin:end][better] = score[better]
+    return trusted
+
+
+class Question(NamedTuple):
+    """A question about a text.
+
+    Attributes:
+        id: unique in its set.
+        title: of the article that it is about.
+        question: one sentence.
+        context: the text that holds the answer, or not.
+        answers: right answers, spans of `context`; none where the
+            text does not say.
+        starts: the character of `context` where each answer begins.
+    """
+
+    id: str
+    title: str
+    question: str
+    context: str
+    answers: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
 
 
 def question_rows(
@@ -280,72 +341,36 @@ def question_rows(
     rows = []
     for one in questions:
         windows = cut_windows(
-            one.question, one.context, tokenizer, max_length, doc_stride
+            one.question,
+            one.context,
+            tokenizer,
+            max_length,
+            doc_stride,
         )
         found = None
         if one.answers:
-            start, end = one.starts[0], one.starts[0] + len(one.answers[0])
+            start, end = (
+                one.starts[0],
+                one.starts[0] + len(one.answers[0]),
+            )
             found = find_tokens(windows.offsets, start, end)
             if found is None:
                 raise ValueError(
-                    f"question {one.id}: no token lies at characters "
-                    f"{start} to {end} of its text"
+                    f"question {one.id}: no token lies at "
+                    f"characters {start} to {end} of its text"
                 )
-        for row, (begin, end) in zip(windows.rows, windows.spans, strict=True):
+        for row, (begin, end) in zip(
+            windows.rows, windows.spans, strict=True
+        ):
             first = last = 0
             if found and begin <= found[0] and found[1] < end:
                 first = windows.column + found[0] - begin
                 last = windows.column + found[1] - begin
-            rows.append(row | {"start_positions": first, "end_positions": last})
+            rows.append(
+                row
+                | {"start_positions": first, "end_positions": last}
+            )
     return rows
-
-
-def trusted_window(
-    spans: Sequence[tuple[int, int]], count: int
-) -> NDArray[np.int64]:
-    """Give, for each of `count` tokens, the window to believe.
-
-    It is the one that shows most of the text on the token's poorer
-    side; of equal ones the longer, then the first.
-
-    Source: `_check_is_max_context` in `run_squad.py`.
-    """
-    best = np.full(count, -1.0)
-    trusted = np.zeros(count, np.int64)
-    for window, (begin, end) in enumerate(spans):
-        token = np.arange(begin, end)
-        sides = np.minimum(token - begin, end - 1 - token)
-        score = sides + 0.01 * (end - begin)
-        better = score > best[begin:end]
-        trusted[begin:end][better] = window
-        best[begin:end][better] = score[better]
-    return trusted
-
-
-def best_spans(
-    start: Tensor, end: Tensor, longest: int, count: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the spans with the highest start + end.
-
-    Args:
-        start: (B, S) scores; -inf where no span may begin.
-        end: (B, S) scores; -inf where none may end.
-        longest: tokens in a span.
-        count: how many to find.
-
-    Returns:
-        Scores, first and last columns, (B, count) each, the best
-        first; fewer where there are fewer pairs of columns.
-    """
-    size = start.shape[1]
-    longest = min(longest, size)
-    padded = F.pad(end, (0, longest - 1), value=-math.inf)
-    ends = padded.unfold(1, longest, 1)  # (B, S, longest)
-    scores = start[:, :, None] + ends
-    flat = scores.flatten(1)  # (B, S * longest)
-    best, place = flat.topk(min(count, flat.shape[1]))
-    first = place // longest
-    return best, first, first + place % longest
 
 
 class Answer(NamedTuple):
@@ -722,6 +747,125 @@ def best_threshold(
     return threshold, 100 * best / len(gains)
 
 
+SPLITS = ("train", "dev", "test")
+
+
+def load_leadqa(split: str) -> list[Question]:
+    """Read the book's own questions about leads.
+
+    Args:
+        split: "train", "dev" or "test", of the questions as of
+            `minibert.data.leads`.
+
+    Returns:
+        The questions, an article's own together. Those without an
+        answer are among them.
+
+    Raises:
+        ValueError: another split.
+        ModuleNotFoundError: the package with the leads is missing.
+
+    >>> question = load_leadqa("dev")[0]
+    >>> start = question.starts[0]
+    >>> answer = question.answers[0]
+    >>> question.context[start : start + len(answer)] == answer
+    True
+    """
+    if split not in SPLITS:  # None, every lead to `leads`, is no split
+        raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
+    texts = {one.title: one.text for one in leads(split)}
+    file = resources.files("minibert") / "leadqa" / "leadqa.jsonl"
+    questions = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if row["split"] != split:
+            continue
+        there = row["answer"] is not None
+        questions.append(
+            Question(
+                row["id"],
+                row["title"],
+                row["question"],
+                texts[row["title"]],
+                (row["answer"],) if there else (),
+                (row["answer_start"],) if there else (),
+            )
+        )
+    return questions
+
+
+def leadqa_pages(split: str, count: int = 100, seed: int = 0) -> list[Question]:
+    """Ask questions with an answer on pages of eight joined leads.
+
+    The question's own lead stands at a random place among seven
+    others of the same split, a blank line between two.
+
+    Args:
+        split: "dev" or "test" as a rule.
+        count: how many questions, drawn at random.
+        seed: of both draws.
+
+    Raises:
+        ValueError: another split, or more than there are.
+    """
+    answered = [one for one in load_leadqa(split) if one.answers]
+    if not 1 <= count <= len(answered):
+        raise ValueError(f"count is {count}, not 1 to {len(answered)}")
+    chance = random.Random(seed)
+    others = leads(split)
+    pages = []
+    for one in chance.sample(answered, count):
+        rest = [x.text for x in others if x.title != one.title]
+        texts = chance.sample(rest, 7)
+        place = chance.randrange(8)
+        texts.insert(place, one.context)
+        shift = sum(len(text) + 2 for text in texts[:place])
+        pages.append(
+            one._replace(
+                context="\n\n".join(texts),
+                starts=tuple(start + shift for start in one.starts),
+            )
+        )
+    return pages
+
+
+def write_squad(
+    questions: Iterable[Question], path: str | PathLike[str]
+) -> None:
+    """Write questions as a file in SQuAD 2.0's format (JSON).
+
+    Questions on the same text stand together under it. A question
+    without an answer has `is_impossible` true.
+
+    Raises:
+        ValueError: an answer is not where its start says; nothing
+            is written.
+
+    Source: Rajpurkar, Jia and Liang 2018, Know What You Don't Know.
+    """
+    texts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in questions:
+        spans = list(zip(one.answers, one.starts, strict=True))
+        check_answers(one)
+        asked = {
+            "id": one.id,
+            "question": one.question,
+            "answers": [{"text": a, "answer_start": s} for a, s in spans],
+            "is_impossible": not spans,
+        }
+        texts.setdefault((one.title, one.context), []).append(asked)
+    articles: dict[str, list[dict[str, Any]]] = {}
+    for (title, context), asked_here in texts.items():
+        paragraph = {"context": context, "qas": asked_here}
+        articles.setdefault(title, []).append(paragraph)
+    data = [
+        {"title": title, "paragraphs": paragraphs}
+        for title, paragraphs in articles.items()
+    ]
+    text = json.dumps({"version": "v2.0", "data": data}, ensure_ascii=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
 def read_squad(path: str | PathLike[str]) -> list[Question]:
     """Read a file in SQuAD's format, 1.1 or 2.0, plain or gzipped.
 
@@ -856,122 +1000,3 @@ def squad_from_hub(split: str) -> list[Question]:
         )
         for row in pyarrow.parquet.read_table(found).to_pylist()
     ]  # fmt: skip
-
-
-SPLITS = ("train", "dev", "test")
-
-
-def load_leadqa(split: str) -> list[Question]:
-    """Read the book's own questions about leads.
-
-    Args:
-        split: "train", "dev" or "test", of the questions as of
-            `minibert.data.leads`.
-
-    Returns:
-        The questions, an article's own together. Those without an
-        answer are among them.
-
-    Raises:
-        ValueError: another split.
-        ModuleNotFoundError: the package with the leads is missing.
-
-    >>> question = load_leadqa("dev")[0]
-    >>> start = question.starts[0]
-    >>> answer = question.answers[0]
-    >>> question.context[start : start + len(answer)] == answer
-    True
-    """
-    if split not in SPLITS:  # None, every lead to `leads`, is no split
-        raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
-    texts = {one.title: one.text for one in leads(split)}
-    file = resources.files("minibert") / "leadqa" / "leadqa.jsonl"
-    questions = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if row["split"] != split:
-            continue
-        there = row["answer"] is not None
-        questions.append(
-            Question(
-                row["id"],
-                row["title"],
-                row["question"],
-                texts[row["title"]],
-                (row["answer"],) if there else (),
-                (row["answer_start"],) if there else (),
-            )
-        )
-    return questions
-
-
-def leadqa_pages(split: str, count: int = 100, seed: int = 0) -> list[Question]:
-    """Ask questions with an answer on pages of eight joined leads.
-
-    The question's own lead stands at a random place among seven
-    others of the same split, a blank line between two.
-
-    Args:
-        split: "dev" or "test" as a rule.
-        count: how many questions, drawn at random.
-        seed: of both draws.
-
-    Raises:
-        ValueError: another split, or more than there are.
-    """
-    answered = [one for one in load_leadqa(split) if one.answers]
-    if not 1 <= count <= len(answered):
-        raise ValueError(f"count is {count}, not 1 to {len(answered)}")
-    chance = random.Random(seed)
-    others = leads(split)
-    pages = []
-    for one in chance.sample(answered, count):
-        rest = [x.text for x in others if x.title != one.title]
-        texts = chance.sample(rest, 7)
-        place = chance.randrange(8)
-        texts.insert(place, one.context)
-        shift = sum(len(text) + 2 for text in texts[:place])
-        pages.append(
-            one._replace(
-                context="\n\n".join(texts),
-                starts=tuple(start + shift for start in one.starts),
-            )
-        )
-    return pages
-
-
-def write_squad(
-    questions: Iterable[Question], path: str | PathLike[str]
-) -> None:
-    """Write questions as a file in SQuAD 2.0's format (JSON).
-
-    Questions on the same text stand together under it. A question
-    without an answer has `is_impossible` true.
-
-    Raises:
-        ValueError: an answer is not where its start says; nothing
-            is written.
-
-    Source: Rajpurkar, Jia and Liang 2018, Know What You Don't Know.
-    """
-    texts: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in questions:
-        spans = list(zip(one.answers, one.starts, strict=True))
-        check_answers(one)
-        asked = {
-            "id": one.id,
-            "question": one.question,
-            "answers": [{"text": a, "answer_start": s} for a, s in spans],
-            "is_impossible": not spans,
-        }
-        texts.setdefault((one.title, one.context), []).append(asked)
-    articles: dict[str, list[dict[str, Any]]] = {}
-    for (title, context), asked_here in texts.items():
-        paragraph = {"context": context, "qas": asked_here}
-        articles.setdefault(title, []).append(paragraph)
-    data = [
-        {"title": title, "paragraphs": paragraphs}
-        for title, paragraphs in articles.items()
-    ]
-    text = json.dumps({"version": "v2.0", "data": data}, ensure_ascii=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")

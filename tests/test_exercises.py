@@ -39,7 +39,8 @@ def test_exercises(text: Path, monkeypatch: pytest.MonkeyPatch):
     assert len({solution for _, solution in found}) == len(found)
     printed = len(nb.cells)
     for check, solution in found:
-        for code in ("answer = object()", check, solution, check):
+        name = re.search(r"if (\w+) is \.\.\.", check)[1]
+        for code in (f"{name} = object()", check, solution, check):
             nb.cells.append(new_code_cell(code))
     execute(nb, ROOT / "book")
     first = [said(c) for c in nb.cells[:printed] if '"not yet"' in c.source]

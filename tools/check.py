@@ -19,8 +19,6 @@ from source import ROOT, exported, read, sources
 PACKAGE = ROOT / "minibert"
 # Printed in no chapter: the book's drawings, the command line, the list of names.
 BY_HAND = {"__init__.py", "__main__.py", "figures.py"}
-# Printed in a chapter that is still being written.
-BY_HAND |= {"qa.py"}
 LAYERS = [
     "transformer", "data", "tokens", "embeddings", "bert", "counting", "mlm", "nsp",
     "training", "pretraining", "classification", "qa", "sentences", "inside", "export",
