@@ -1,4 +1,4 @@
-"""The command line: `python -m minibert pretrain ...`, `... qa ...`.
+"""The command line: `python -m minibert pretrain ...`, `qa`, `sentences`.
 
 It only reads arguments; what it does lies in the modules.
 """
@@ -40,6 +40,7 @@ from minibert.qa import (
     question_rows,
     read_squad,
 )
+from minibert.sentences import evaluate_summaries, read_summaries
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, processes
 
@@ -108,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     add_numbers(one, PretrainingConfig)
     one.set_defaults(run=run_pretrain)
     add_qa(commands.add_parser("qa", help="answer questions: train, evaluate"))
+    add_sentences(commands.add_parser("sentences", help="summarise texts: evaluate"))
     return top
 
 
@@ -144,6 +146,19 @@ def add_qa(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--predictions", type=Path, help="write each id's answer here (JSON)")
     one.add_argument("--threads", type=int, help="threads of this process")
     one.set_defaults(run=run_qa_evaluate)
+
+
+def add_sentences(parser: argparse.ArgumentParser) -> None:
+    """Add the command of sentences and summaries."""
+    commands = parser.add_subparsers(dest="what", required=True)
+    one = commands.add_parser(
+        "evaluate", help="ROUGE of every method on texts with a summary each"
+    )
+    one.add_argument("file", type=Path, help='lines of {"article": ..., "summary": ...}')
+    one.add_argument("--count", type=int, default=3, help="sentences in a summary")
+    one.add_argument("--model", default="minilm", help="a name, a folder or a hub id")
+    one.add_argument("--threads", type=int, help="threads of this process")
+    one.set_defaults(run=run_sentences_evaluate)
 
 
 def make_model(
@@ -291,6 +306,20 @@ def run_qa_evaluate(args: argparse.Namespace) -> None:
             parts = [score.get(f"{kind}_{k}", 0.0) for k in ("count", "exact_match", "f1")]
             print("{0:,} {3}: exact match {1:.1f}  F1 {2:.1f}".format(*parts, kind))
     print(f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}")
+
+
+def run_sentences_evaluate(args: argparse.Namespace) -> None:
+    """Do `python -m minibert sentences evaluate`."""
+    references = read_summaries(args.file)
+    model, tokenizer = load(BertModel, args.model)
+    model.to(processes().device)
+    table = evaluate_summaries(references, args.count, model=(model, tokenizer))
+    print(f"{len(references):,} texts, {args.count} sentence(s) each, vectors of {args.model}")
+    print("ROUGE, 0 to 100, with 95 % bootstrap intervals")
+    print(" " * 10 + "".join(f"{name:22}" for name in next(iter(table.values()))))
+    for method, score in table.items():
+        cells = [f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in score.values()]
+        print(f"{method:10}" + "".join(f"{cell:22}" for cell in cells).rstrip())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,11 +23,12 @@ import numpy as np
 import torch
 import transformers
 from record import circumstances
+from sentence_transformers import SentenceTransformer
 from source import ROOT
 
 from minibert.bert import BertConfig, BertModel, load, to_huggingface
 from minibert.classification import FineTuningData
-from minibert.data import resolve
+from minibert.data import leads, resolve, sentences
 from minibert.mlm import Masking
 from minibert.pretraining import BertForPreTraining
 from minibert.qa import (
@@ -38,6 +39,7 @@ from minibert.qa import (
     load_leadqa,
     question_rows,
 )
+from minibert.sentences import embed
 from minibert.tokens import SPECIAL, Tokenizer
 from minibert.training import TrainingConfig, make_optimiser
 
@@ -274,6 +276,35 @@ def answering() -> dict[str, object]:
     return row(name, 2.5, mine, loop, rounds=3)
 
 
+def embedding() -> dict[str, object]:
+    """10,000 sentences, a fourth of them in each round, and sentence-transformers."""
+    ours = load(BertModel, "minilm")
+    theirs = SentenceTransformer(str(resolve("minilm")), device="cpu")
+    parts = [part for one in leads("train") for part in sentences(one.text)][:10_000]
+
+    def mine(some: list[str]) -> np.ndarray:
+        return embed(some, model=ours, batch_size=32)
+
+    def encode(some: list[str]) -> np.ndarray:
+        return theirs.encode(
+            some, batch_size=32, show_progress_bar=False, normalize_embeddings=True
+        )
+
+    def in_fourths(work: Callable[[list[str]], object]) -> Work:
+        turns = count(-1)  # the first call only warms up
+
+        def call() -> object:
+            turn = next(turns)
+            return work(parts[turn::4] if turn >= 0 else parts[:64])
+
+        return call
+
+    gap = np.abs(mine(parts[:1000]) - encode(parts[:1000])).max()
+    assert gap < 1e-5, f"vectors differ by {gap}"
+    name = "vectors of 10,000 sentences in batches of 32, against sentence-transformers"
+    return row(name, 1.3, in_fourths(mine), in_fourths(encode), rounds=4)
+
+
 def main() -> int:
     """Measure every row and write the record."""
     rows = [
@@ -284,6 +315,7 @@ def main() -> int:
         *pretraining(4, 256, 4096, floor=1.2),  # there is to be saved at the head
         fine_tuning(),
         answering(),
+        embedding(),
     ]
     record = {"rows": rows} | circumstances("transformers")
     RECORD.parent.mkdir(exist_ok=True)

@@ -1,0 +1,385 @@
+# Written by tools/tangle.py from
+# book/source/13-inside.md
+# Edit that, not this.
+"""Looking inside a trained BERT: attention, heads, layers.
+
+Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `L` layers, `D` = H / A.
+"""
+
+import copy
+import html
+import json
+import re
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from minibert.bert import BertModel, load
+from minibert.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Attention",
+    "attend",
+    "attention_view",
+    "cka",
+    "head_table",
+    "switch_off",
+    "word_states",
+]
+
+
+class Attention(NamedTuple):
+    """Who looks at whom, in every layer and head.
+
+    Attributes:
+        pieces: the S tokens.
+        types: their segments, 0 or 1.
+        weights: (L, A, S, S); row i holds the shares of token i's
+            attention, and sums to 1.
+    """
+
+    pieces: list[str]
+    types: list[int]
+    weights: NDArray[np.float32]
+
+    def table(
+        self, layers: Collection[int] | None = None
+    ) -> "pd.DataFrame":
+        """Give one row for each weight, for pandas and seaborn.
+
+        Args:
+            layers: which, from 0 on; None gives all.
+
+        Returns:
+            The columns `layer`, `head`, `query`, `key` (places),
+            `query_token`, `key_token`, `weight`.
+        """
+        import pandas as pd
+
+        count, heads, size, _ = self.weights.shape
+        chosen = range(count) if layers is None else sorted(layers)
+        index = pd.MultiIndex.from_product(
+            [chosen, range(heads), range(size), range(size)],
+            names=["layer", "head", "query", "key"],
+        )
+        weights = self.weights[list(chosen)].ravel()
+        frame = pd.DataFrame({"weight": weights}, index)
+        frame = frame.reset_index()
+        pieces = np.array(self.pieces)
+        for name in ("query", "key"):
+            frame[f"{name}_token"] = pieces[frame[name]]
+        return frame
+
+
+Loaded = str | Path | tuple[BertModel, Tokenizer]
+
+
+@torch.no_grad()
+def attend(
+    text: str, pair: str | None = None, *, model: Loaded = "minilm", max_length: int = 128
+) -> Attention:
+    """Compute the attention of a text, or of a pair of texts.
+
+    Args:
+        text: the first.
+        pair: the second, segment 1.
+        model: a shipped name, a folder, a hub id, or a BertModel with
+            its tokenizer.
+        max_length: tokens; what is beyond is cut off.
+
+    Raises:
+        TypeError: not a string, or a model that is no BertModel:
+            of one with a head on it, give `model.bert`.
+
+    >>> attend("The dog bit the man.").weights.shape
+    (6, 12, 8, 8)
+    """
+    bert, tokenizer = load(BertModel, model)
+    second = None if pair is None else [pair]
+    batch = tokenizer([text], second, max_length=max_length)
+    device = next(bert.parameters()).device
+    moved = (part.to(device) for part in batch)
+    maps = bert(*moved, output_attentions=True).attentions
+    return Attention(
+        tokenizer.tokens(batch.input_ids[0]),
+        batch.token_type_ids[0].tolist(),
+        torch.cat(maps).float().cpu().numpy(),
+    )
+
+
+VIEW = """
+<div id="ID" style="max-width: 40em; font-size: 15px; line-height: 1.6">
+<p style="margin: 0 0 0.5em">layer <select class="l"></select> head <select class="h"></select>
+<span class="hint">point at a word</span></p>
+<p class="t" style="margin: 0">STATIC</p>
+</div>
+<script>
+(() => {
+  const root = document.getElementById("ID"), data = DATA;
+  const size = data.pieces.length, line = root.querySelector(".t");
+  const layer = root.querySelector(".l"), head = root.querySelector(".h");
+  const words = data.pieces.map((piece, i) => {
+    const one = document.createElement("span");
+    one.textContent = piece;
+    one.tabIndex = 0;
+    one.style.cssText = "padding: 0.1em 0.25em; margin: 0.1em; border-radius: 4px; "
+      + "display: inline-block; cursor: pointer";
+    for (const name of ["mouseenter", "focus", "click"])
+      one.addEventListener(name, () => { chosen = i; paint(); });
+    return one;
+  });
+  let chosen = Math.min(1, size - 1);
+  const paint = () => {
+    const row = data.weights[layer.value][head.value][chosen];
+    words.forEach((one, j) => {
+      const share = row[j] / 255;
+      one.style.background = `rgba(230, 159, 0, ${share.toFixed(3)})`;
+      one.style.outline = j === chosen ? "2px solid #0072B2" : "none";
+      one.title = share.toFixed(2);
+    });
+  };
+  const fill = (select, count, first) => {
+    for (let i = 0; i < count; i++) select.add(new Option(i, i));
+    select.value = first;
+    select.addEventListener("change", paint);
+  };
+  fill(layer, data.weights.length, LAYER);
+  fill(head, data.weights[0].length, HEAD);
+  line.replaceChildren(...words);
+  paint();
+})();
+</script>
+"""
+
+
+def attention_view(one: Attention, layer: int = 0, head: int = 0, query: int = 1) -> str:
+    """Make a figure to point at: who does this word look at?
+
+    HTML that needs nothing else: no network, no library. Where
+    scripts do not run, it shows the one row that is asked for.
+
+    Args:
+        one: of a text of at most 64 tokens.
+        layer: shown first.
+        head: shown first.
+        query: the token whose row is shown without scripts.
+
+    Raises:
+        ValueError: a longer text.
+        IndexError: a layer, head or token that there is not.
+    """
+    layers, heads, size, _ = one.weights.shape
+    if size > 64:
+        raise ValueError(f"{size} tokens are too many to point at: 64 is the most")
+    if not (0 <= layer < layers and 0 <= head < heads and 0 <= query < size):
+        raise IndexError(
+            f"layer {layer}, head {head}, token {query}: there are {layers} layers of "
+            f"{heads} heads, and {size} tokens"
+        )
+    row = one.weights[layer, head, query]
+    static = " ".join(
+        f'<span style="background: rgba(230, 159, 0, {share:.3f})" title="{share:.2f}">'
+        f"{html.escape(piece)}</span>"
+        for piece, share in zip(one.pieces, row, strict=True)
+    )
+    weights = np.rint(255 * one.weights).astype(int).tolist()
+    data = json.dumps({"pieces": one.pieces, "weights": weights}, separators=(",", ":"))
+    name = f"attention-{zlib.crc32(data.encode()):08x}"
+    parts = {
+        "ID": name, "STATIC": static, "DATA": data.replace("</", "<\\/"),
+        "LAYER": str(layer), "HEAD": str(head),
+    }  # fmt: skip
+    return re.sub("|".join(parts), lambda found: parts[found.group()], VIEW)
+
+
+def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
+    """Measure each head on one text: means over tokens, (L, A).
+
+    What share of its attention does a token give to the one before
+    it, the one after it, itself, others of the same piece, [CLS],
+    [SEP], the other segment; and how evenly is it spread, from 0,
+    all on one, to 1? [CLS] and [SEP] are not asked themselves.
+    """
+    weights = one.weights.astype(np.float64)
+    size = len(one.pieces)
+    pieces, types = np.array(one.pieces), np.array(one.types)
+    special = np.isin(pieces, ["[CLS]", "[SEP]"])
+    place = np.arange(size)
+    step = place[None, :] - place[:, None]  # key less query
+    same = (pieces[:, None] == pieces[None, :]) & (step != 0)
+    where = {
+        "previous": step == -1,
+        "next": step == 1,
+        "itself": step == 0,
+        "same piece": same,
+        "[CLS]": np.broadcast_to(pieces == "[CLS]", same.shape),
+        "[SEP]": np.broadcast_to(pieces == "[SEP]", same.shape),
+        "other segment": (types[:, None] != types) & ~special,
+    }
+    rows = weights[:, :, ~special]  # (L, A, n, S)
+    out = {
+        name: (rows * mask[~special]).sum(-1).mean(-1)
+        for name, mask in where.items()
+    }
+    log = np.log(np.maximum(rows, 1e-12))
+    spread = -(rows * log).sum(-1).mean(-1) / np.log(size)
+    return out | {"spread": spread}
+
+
+def head_table(
+    texts: Sequence[str], pairs: Sequence[str] | None = None, *, model: Loaded = "minilm",
+    max_length: int = 64,
+) -> "pd.DataFrame":  # fmt: skip
+    """Measure every head over many texts; say what it does most.
+
+    Returns:
+        One row for each layer and head, with the columns of
+        `head_measures`, averaged over the texts, and `kind`: the
+        measure that takes at least half of the attention, "even"
+        where `spread` is above 0.8, else "mixed".
+
+    Raises:
+        ValueError: no texts, or another number of pairs.
+    """
+    import pandas as pd
+
+    if not texts:
+        raise ValueError("there are no texts")
+    if pairs is not None and len(pairs) != len(texts):
+        raise ValueError(f"{len(texts)} texts and {len(pairs)} pairs: give each text its own")
+    second: Sequence[str | None] = pairs or [None] * len(texts)
+    sums: dict[str, NDArray[np.float64]] = {}
+    for text, pair in zip(texts, second, strict=True):
+        found = head_measures(attend(text, pair, model=model, max_length=max_length))
+        for name, values in found.items():
+            sums[name] = sums.get(name, 0) + values / len(texts)
+    layers, heads = next(iter(sums.values())).shape
+    index = pd.MultiIndex.from_product([range(layers), range(heads)], names=["layer", "head"])
+    frame = pd.DataFrame({k: v.ravel() for k, v in sums.items()}, index).reset_index()
+    shares = frame[[name for name in sums if name != "spread"]]
+    kind = shares.idxmax(axis=1).where(shares.max(axis=1) >= 0.5, "mixed")
+    frame["kind"] = kind.mask((kind == "mixed") & (frame["spread"] > 0.8), "even")
+    return frame
+
+
+@torch.no_grad()
+def word_states(
+    texts: Sequence[str], word: str, *, model: Loaded = "minilm", max_length: int = 128
+) -> tuple[list[int], NDArray[np.float32]]:
+    """Find a word in texts; give its vector after every layer.
+
+    A word of several pieces gets the mean of theirs. Of each text the
+    first place counts; texts without the word are left out.
+
+    Returns:
+        Which of the texts hold it, n of them, and (n, L + 1, H):
+        layer 0 is the sum of the embeddings.
+
+    Raises:
+        ValueError: no text has it, or `word` is empty.
+    """
+    bert, tokenizer = load(BertModel, model)
+    device = next(bert.parameters()).device
+    wanted = tokenizer.encode(word).tokens[1:-1]
+    which, states = [], []
+    for number, text in enumerate(texts if wanted else []):
+        one = tokenizer.encode(text, max_length=max_length)
+        at = find(one.tokens, one.words, wanted)
+        if at is None:
+            continue
+        batch = (x.to(device) for x in tokenizer([text], max_length=max_length))
+        layers = bert(*batch, output_hidden_states=True).hidden_states
+        some = [x[0, at : at + len(wanted)].mean(0) for x in layers]
+        which.append(number)
+        states.append(torch.stack(some).float().cpu().numpy())
+    if not which:
+        raise ValueError(f"{word!r} stands as a word in none of the {len(texts)} texts")
+    return which, np.stack(states)
+
+
+def find(tokens: list[str], words: Sequence[int | None], wanted: list[str]) -> int | None:
+    """Find pieces that make a whole word; where the first stands."""
+    size = len(wanted)
+    for at in range(1, len(tokens) - size):
+        inside = tokens[at : at + size] == wanted
+        if inside and words[at - 1] != words[at] and words[at + size] != words[at + size - 1]:
+            return at
+    return None
+
+
+def cka(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Compare two sets of vectors of the same things, 0 to 1.
+
+    1 where one is a rotation, shift or scaling of the other.
+
+    Args:
+        a: (n, H).
+        b: (n, K).
+
+    Raises:
+        ValueError: another number of rows.
+
+    Source: Kornblith, Norouzi, Lee and Hinton 2019, Similarity of
+    neural network representations revisited, linear CKA.
+
+    >>> x = np.random.default_rng(0).normal(size=(9, 4))
+    >>> round(cka(x, 3 * x[:, ::-1] + 1), 6)
+    1.0
+    """
+    if len(a) != len(b):
+        raise ValueError(
+            f"{len(a)} rows against {len(b)}: of other things"
+        )
+    x, y = (z.astype(np.float64) - z.mean(0) for z in (a, b))
+    shared = np.linalg.norm(x.T @ y) ** 2
+    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(shared / own)
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def switch_off(
+    model: Model, heads: Mapping[int, Collection[int]]
+) -> Model:
+    """Give a copy in which heads add nothing to their layer.
+
+    The columns of the layer's output matrix that take the head's
+    values become 0. The sizes stay, so the copy is saved and loaded
+    like any model, here and in `transformers`.
+
+    Args:
+        model: a BertModel, or one with a head on it.
+        heads: for a layer, which of its heads; both from 0 on.
+
+    Raises:
+        IndexError: a layer or head that there is not.
+
+    Source: Michel, Levy and Neubig 2019, Are sixteen heads really
+    better than one?
+    """
+    twin = copy.deepcopy(model)
+    body: Any = twin if isinstance(twin, BertModel) else twin.bert
+    layers = body.encoder.layers
+    count = body.config.num_attention_heads
+    size = body.config.hidden_size // count  # D
+    for layer, chosen in heads.items():
+        for head in chosen:
+            if not (0 <= layer < len(layers) and 0 <= head < count):
+                raise IndexError(
+                    f"layer {layer}, head {head}: there are "
+                    f"{len(layers)} layers of {count}"
+                )
+            matrix = layers[layer].attention.output.weight
+            start = head * size
+            matrix.data[:, start : start + size] = 0  # (H, D)
+    return twin

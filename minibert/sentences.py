@@ -1,0 +1,495 @@
+# Written by tools/tangle.py from
+# book/source/12-sentences.md
+# Edit that, not this.
+"""Sentence vectors, nearest neighbours, extractive summaries.
+
+Shapes: `B` batch, `S` sequence, `H` hidden, `n` texts or sentences.
+"""
+
+import html
+import json
+import random
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from minibert.bert import BertModel, load
+from minibert.classification import collate
+from minibert.data import leads, sentences
+from minibert.tokens import Tokenizer
+
+__all__ = [
+    "METHODS",
+    "Reference",
+    "Summary",
+    "embed",
+    "evaluate_summaries",
+    "first_token",
+    "highlight_summary",
+    "mean_pool",
+    "mixed_pages",
+    "nearest",
+    "read_summaries",
+    "rouge",
+    "summarize",
+    "whiten",
+]
+
+
+def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
+    """Average the vectors of real tokens: (B, S, H) -> (B, H).
+
+    Args:
+        states: what a layer gives for each token.
+        mask: (B, S), 1 for real tokens, [CLS] and [SEP] among them.
+
+    Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
+    """
+    weight = mask.to(states.dtype)[:, :, None]  # (B, S, 1)
+    return (states * weight).sum(1) / weight.sum(1)
+
+
+def first_token(states: Tensor, mask: Tensor) -> Tensor:
+    """Take the vector of [CLS]: (B, S, H) -> (B, H)."""
+    return states[:, 0]
+
+
+Vectors = NDArray[np.float32]
+Pool = Callable[[Tensor, Tensor], Tensor]
+
+
+def to_unit(vectors: Vectors) -> Vectors:
+    """Divide vectors by their lengths."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@torch.inference_mode()
+def embed(
+    texts: Sequence[str],
+    *,
+    model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
+    pool: Pool = mean_pool,
+    layer: int | None = -1,
+    unit: bool = True,
+    max_length: int = 256,
+    batch_size: int = 32,
+) -> Vectors:
+    """Turn each text into one vector.
+
+    Texts of like length are computed together; the company a text
+    keeps does not change its vector.
+
+    Args:
+        texts: what is beyond `max_length` tokens is cut off.
+        model: a shipped name, a folder, a hub id, or a BertModel and
+            its tokenizer.
+        pool: makes one vector of a text's tokens.
+        layer: whose output is pooled: 0 the embeddings, -1 the last;
+            None pools them all.
+        unit: whether to divide each vector by its length, so that a
+            product of two is their cosine.
+        max_length: tokens; 256 is what MiniLM was tuned with.
+        batch_size: texts at a time.
+
+    Returns:
+        (n, H), in the order of `texts`; (L + 1, n, H) of all layers.
+
+    Raises:
+        TypeError: one string, or something that is none.
+        ValueError: no such layer, or `max_length` above the model's.
+
+    >>> embed(["The Danube is a river.", ""]).shape
+    (2, 384)
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts must be a list of strings; for one text, give [text]")
+    bert, tokenizer = load(BertModel, model)
+    if max_length > bert.config.max_position_embeddings:
+        raise ValueError(
+            f"max_length {max_length} is above the model's "
+            f"{bert.config.max_position_embeddings}"
+        )
+    last = bert.config.num_hidden_layers
+    if layer is not None and not -last - 1 <= layer <= last:
+        raise ValueError(f"layer is {layer}, not {-last - 1} to {last}")
+    device = next(bert.parameters()).device
+    layers = range(last + 1) if layer is None else [layer]
+    size = len(layers), len(texts), bert.config.hidden_size
+    vectors = np.empty(size, np.float32)
+    ids = [tokenizer.encode(text, max_length=max_length).ids for text in texts]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    for at in range(0, len(order), batch_size):
+        some = order[at : at + batch_size]
+        batch = collate([{"input_ids": ids[i]} for i in some], tokenizer.pad_id)
+        output = bert(
+            batch["input_ids"].to(device),
+            mask := batch["attention_mask"].to(device),
+            output_hidden_states=True,
+        )
+        for i, one in enumerate(layers):
+            pooled = pool(output.hidden_states[one], mask).float()  # (B, H)
+            if unit:
+                pooled = torch.nn.functional.normalize(pooled, dim=1)
+            vectors[i, some] = pooled.cpu().numpy()
+    return vectors if layer is None else vectors[0]
+
+
+def nearest(query: Vectors, vectors: Vectors, count: int) -> tuple[NDArray[np.int64], Vectors]:
+    """Find the vectors with the highest product: exactly, all are looked at.
+
+    Args:
+        query: (n, H), or one, (H,).
+        vectors: (m, H), of length 1 for cosines.
+        count: how many; all m where there are fewer.
+
+    Returns:
+        Which, and their products, (n, count) or (count,), the highest
+        first, of equal ones the earlier.
+
+    Raises:
+        ValueError: widths that differ, or `count` below 1.
+    """
+    if query.shape[-1] != vectors.shape[-1] or count < 1:
+        raise ValueError(
+            f"query {query.shape} and vectors {vectors.shape} must agree in width, "
+            f"and count, {count}, be at least 1"
+        )
+    products = query @ vectors.T  # (n, m)
+    best = np.argsort(-products, axis=-1, kind="stable")[..., :count]
+    return best, np.take_along_axis(products, best, -1)
+
+
+def whiten(vectors: Vectors, others: Vectors | None = None, keep: int | None = None) -> Vectors:
+    """Shift and turn vectors so that all directions vary alike, (n, H) -> (n, keep).
+
+    Args:
+        vectors: whose mean and covariance are taken.
+        others: to be changed in their place; None changes `vectors`.
+        keep: of the directions, those that vary most; None keeps all.
+
+    Source: Su, Cao, Liu and Ou 2021, Whitening sentence representations.
+    """
+    mean = vectors.mean(0)
+    values, turn = np.linalg.eigh(np.cov(vectors.astype(np.float64), rowvar=False))
+    chosen = np.argsort(-values)[:keep]
+    matrix = turn[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-9))
+    return ((others if others is not None else vectors) - mean) @ matrix.astype(np.float32)
+
+
+class Summary(NamedTuple):
+    """Sentences of a text, each with a weight, and the chosen ones.
+
+    Attributes:
+        sentences: all, in their order.
+        weights: (n,) what the method gave each; higher is better.
+        chosen: which make the summary, in their order.
+    """
+
+    sentences: list[str]
+    weights: NDArray[np.float64]
+    chosen: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """The summary."""
+        return " ".join(self.sentences[i] for i in self.chosen)
+
+
+def by_centroid(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
+    """Weigh sentences by the cosine with their mean."""
+    return (vectors @ to_unit(vectors.mean(0))).astype(np.float64)
+
+
+def by_graph(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
+    """Weigh sentences by PageRank on their cosines.
+
+    Source: Erkan and Radev 2004, LexRank.
+    """
+    import networkx
+
+    alike = np.maximum(vectors @ vectors.T, 0).astype(np.float64)
+    np.fill_diagonal(alike, 0)
+    ranks = networkx.pagerank(networkx.from_numpy_array(alike))
+    return np.array([ranks[i] for i in range(len(vectors))])
+
+
+def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
+    """Weigh sentences by k-means: the one nearest to each centre first.
+
+    The nearest of each of `count` clusters gets 1 plus its share of
+    the sentences; the others their cosine with their own centre, less 1.
+
+    Source: Miller 2019, Leveraging BERT for extractive summarization.
+    """
+    from sklearn.cluster import KMeans
+
+    found = KMeans(count, n_init=10, random_state=seed).fit(vectors)
+    own = found.cluster_centers_[found.labels_]  # (n, H)
+    near = (vectors * to_unit(own)).sum(1).astype(np.float64)
+    weights = near - 1
+    for cluster in range(count):
+        mine = np.flatnonzero(found.labels_ == cluster)
+        weights[mine[near[mine].argmax()]] = 1 + len(mine) / len(vectors)
+    return weights
+
+
+def by_place(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
+    """Weigh sentences by their place: the first ones first."""
+    return -np.arange(len(vectors), dtype=np.float64)
+
+
+def by_chance(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
+    """Weigh sentences at random."""
+    return np.random.default_rng(seed).random(len(vectors))
+
+
+Method = Callable[[Vectors, int, int], NDArray[np.float64]]
+METHODS: dict[str, Method] = {
+    "graph": by_graph,
+    "centroid": by_centroid,
+    "clusters": by_clusters,
+    "first": by_place,
+    "random": by_chance,
+}
+
+
+def pick(
+    parts: Sequence[str], vectors: Vectors, count: int, method: str, seed: int = 0
+) -> Summary:
+    """Choose among sentences whose vectors, of length 1, are known.
+
+    Raises:
+        ValueError, ModuleNotFoundError: as `summarize`.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}: ask for one sentence or more")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {list(METHODS)}, not {method!r}")
+    first = {part: i for i, part in reversed(list(enumerate(parts)))}
+    different = sorted(first.values())
+    weights = np.ones(len(different))
+    if len(different) > count:
+        try:
+            weights = METHODS[method](vectors[different], count, seed)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"{error.name} is not installed; it comes with\n"
+                '    pip install "minibert-book[book]"'
+            ) from None
+    best = np.argsort(-weights, kind="stable")[:count]
+    of = dict(zip(different, weights, strict=True))
+    return Summary(
+        list(parts),
+        np.array([of[first[part]] for part in parts]),
+        tuple(sorted(different[i] for i in best)),
+    )
+
+
+def summarize(
+    text: str | Sequence[str],
+    count: int = 3,
+    *,
+    method: str = "graph",
+    model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
+    seed: int = 0,
+) -> Summary:
+    """Choose the sentences that stand for a text.
+
+    A sentence that occurs twice is one: its first place counts. A
+    text with no more than `count` different sentences is its own
+    summary.
+
+    Args:
+        text: of any length, or its sentences already.
+        count: sentences in the summary.
+        method: "graph", "centroid" or "clusters"; "first" and
+            "random" to compare with.
+        model: as in `embed`.
+        seed: of "clusters" and of "random".
+
+    Raises:
+        TypeError: no text.
+        ValueError: no sentence, a count below 1, another method.
+        ModuleNotFoundError: "graph" needs networkx and scipy,
+            "clusters" scikit-learn.
+
+    >>> summary = summarize(["One is odd.", "Two is even."], 1)
+    >>> summary.text
+    'One is odd.'
+    """
+    parts = sentences(text) if isinstance(text, str) else list(text)
+    if not parts:
+        raise ValueError("the text has no sentence")
+    vectors = embed(parts, model=model)
+    return pick(parts, vectors, count, method, seed)
+
+
+def highlight_summary(summary: Summary) -> str:
+    """Show a text with its summary marked and each weight beside it: HTML."""
+    low, high = summary.weights.min(), summary.weights.max()
+    rows = []
+    for i, (part, weight) in enumerate(zip(summary.sentences, summary.weights, strict=True)):
+        share = (weight - low) / (high - low) if high > low else 1.0
+        bar = (
+            f'<span style="display: inline-block; width: {4 * share:.2f}em; height: 0.7em; '
+            f'background: #E69F00" title="{weight:.3f}"></span>'
+        )
+        text = html.escape(part)
+        if i in summary.chosen:
+            text = f'<mark style="background: #F7D774; color: #222">{text}</mark>'
+        rows.append(
+            f'<tr><td style="width: 4.5em; vertical-align: top; padding-top: 0.5em">{bar}</td>'
+            f'<td style="text-align: left">{text}</td></tr>'
+        )
+    return f"<table>{''.join(rows)}</table>"
+
+
+class Page(NamedTuple):
+    """Sentences of several leads, mixed, one lead's among them.
+
+    Attributes:
+        title: of the lead that most of them come from.
+        sentences: in random order.
+        wanted: which are that lead's.
+    """
+
+    title: str
+    sentences: list[str]
+    wanted: tuple[int, ...]
+
+
+def mixed_pages(split: str, count: int = 200, seed: int = 0) -> list[Page]:
+    """Mix four sentences of one lead with one each of four others.
+
+    Args:
+        split: as in `leads`.
+        count: pages, drawn at random.
+        seed: of the draw.
+
+    Raises:
+        ValueError: more pages than leads with four sentences.
+    """
+    chance = random.Random(seed)
+    parts = [(one.title, sentences(one.text)) for one in leads(split)]
+    long = [one for one in parts if len(one[1]) >= 4]
+    if not 1 <= count <= len(long):
+        raise ValueError(f"count is {count}, not 1 to {len(long)}")
+    pages = []
+    for title, mine in chance.sample(long, count):
+        rest = [one for one in parts if one[0] != title]
+        page = [(part, True) for part in mine[:4]]
+        page += [(chance.choice(one), False) for _, one in chance.sample(rest, 4)]
+        chance.shuffle(page)
+        wanted = tuple(i for i, (_, is_mine) in enumerate(page) if is_mine)
+        pages.append(Page(title, [part for part, _ in page], wanted))
+    return pages
+
+
+class Reference(NamedTuple):
+    """A text with a summary that somebody wrote."""
+
+    article: str
+    summary: str
+
+
+def read_summaries(path: str | PathLike[str]) -> list[Reference]:
+    """Read JSON lines of `{"article": ..., "summary": ...}`.
+
+    Raises:
+        ValueError: a line that is none, with its number; no line.
+    """
+    out = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            one = Reference(row["article"], row["summary"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'{path}, line {number}, is no {{"article": ..., "summary": ...}}: {error!r}'
+            ) from None
+        if not all(isinstance(part, str) for part in one):
+            raise ValueError(f"{path}, line {number}: article and summary must be strings")
+        out.append(one)
+    if not out:
+        raise ValueError(f"{path} holds no line")
+    return out
+
+
+ROUGE = ("rouge1", "rouge2", "rougeL")
+
+
+def rouge(summary: str, reference: str) -> dict[str, float]:
+    """Give ROUGE-1, -2 and -L, F-measures from 0 to 1, of stemmed words.
+
+    Raises:
+        ModuleNotFoundError: rouge-score is not installed.
+
+    Source: Lin 2004, ROUGE; the package rouge-score.
+    """
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "rouge-score is not installed; it comes with\n"
+            '    pip install "minibert-book[book]"'
+        ) from None
+    found = RougeScorer(ROUGE, use_stemmer=True).score(reference, summary)
+    return {name: found[name].fmeasure for name in ROUGE}
+
+
+def evaluate_summaries(
+    references: Sequence[Reference],
+    count: int = 3,
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
+    draws: int = 1000,
+) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Score all methods on the same texts.
+
+    Args:
+        references: texts with a summary each.
+        count: sentences in a summary.
+        methods: of `METHODS`.
+        model: as in `embed`.
+        draws: of the bootstrap over the texts.
+
+    Returns:
+        For each method the mean of ROUGE-1, -2 and -L, 0 to 100, and
+        the ends of its 95 % bootstrap interval.
+
+    Raises:
+        ValueError: no text, or one without a sentence.
+    """
+    if not references:
+        raise ValueError("there is no text to summarise")
+    parts = [sentences(one.article) for one in references]
+    if [] in parts:
+        number = parts.index([]) + 1
+        raise ValueError(f"text {number} of {len(parts)} has no sentence: leave it out")
+    vectors = embed([part for one in parts for part in one], model=model)
+    ends = np.cumsum([len(one) for one in parts])
+    each = np.split(vectors, ends[:-1])
+    chance = np.random.default_rng(0).integers(0, len(parts), (draws, len(parts)))
+    table: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for method in methods:
+        found = [
+            rouge(pick(one, mine, count, method, seed).text, reference.summary)
+            for seed, (one, mine, reference) in enumerate(
+                zip(parts, each, references, strict=True)
+            )
+        ]
+        table[method] = {}
+        for name in ROUGE:
+            values = 100 * np.array([one[name] for one in found])
+            low, high = np.quantile(values[chance].mean(1), [0.025, 0.975])
+            table[method][name] = (float(values.mean()), float(low), float(high))
+    return table

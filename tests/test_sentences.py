@@ -1,0 +1,261 @@
+"""Sentence vectors, neighbours and summaries: against their peers, and by properties."""
+
+import doctest
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
+
+from minibert import sentences as module
+from minibert.__main__ import main
+from minibert.bert import BertModel, load
+from minibert.data import leads, resolve, sentences
+from minibert.sentences import (
+    METHODS,
+    Reference,
+    embed,
+    evaluate_summaries,
+    first_token,
+    highlight_summary,
+    mean_pool,
+    mixed_pages,
+    nearest,
+    pick,
+    read_summaries,
+    rouge,
+    summarize,
+    to_unit,
+    whiten,
+)
+
+
+def some_sentences(count: int) -> list[str]:
+    parts = [part for one in leads("dev") for part in sentences(one.text)]
+    return parts[:count]
+
+
+def test_vectors_equal_sentence_transformers() -> None:
+    texts = [*some_sentences(996), "", "é ☃ 東京", "x " * 600, "[CLS] [SEP]"]
+    theirs = SentenceTransformer(str(resolve("minilm")), device="cpu")
+    assert theirs.max_seq_length == 256
+    other = theirs.encode(texts, show_progress_bar=False, normalize_embeddings=True)
+    np.testing.assert_allclose(embed(texts), other, atol=1e-5)
+
+
+def test_company_changes_nothing() -> None:
+    texts = some_sentences(40)
+    together = embed(texts, batch_size=40)
+    alone = np.concatenate([embed([text]) for text in texts])
+    assert np.abs(together - alone).max() < 1e-6
+
+
+def test_mean_over_real_tokens_only() -> None:
+    states = torch.arange(24.0).view(2, 4, 3)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    expected = torch.stack([states[0, :2].mean(0), states[1].mean(0)])
+    torch.testing.assert_close(mean_pool(states, mask), expected)
+    torch.testing.assert_close(first_token(states, mask), states[:, 0])
+
+
+def test_layers_and_lengths() -> None:
+    bert, tokenizer = load(BertModel, "minilm")
+    batch = tokenizer(["The Danube is a river."])
+    with torch.no_grad():
+        states = bert(*batch, output_hidden_states=True).hidden_states
+    for layer in (0, 3, 6, -1):
+        expected = mean_pool(states[layer], batch.attention_mask).numpy()
+        found = embed(["The Danube is a river."], layer=layer, unit=False)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    texts = some_sentences(50)
+    every = embed(texts, layer=None)
+    assert every.shape == (7, 50, 384)
+    for layer in range(7):
+        np.testing.assert_array_equal(every[layer], embed(texts, layer=layer))
+    assert embed([]).shape == (0, 384)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        (("one text",), TypeError, r"give \[text\]"),
+        ((["a"], {"layer": 7}), ValueError, "layer is 7, not -7 to 6"),
+        ((["a"], {"max_length": 600}), ValueError, "600 is above the model's 512"),
+        (([1],), TypeError, "string"),
+    ],
+)
+def test_bad_texts(arguments: tuple, error: type[Exception], said: str) -> None:
+    texts, more = arguments[0], (arguments[1] if len(arguments) > 1 else {})
+    with pytest.raises(error, match=said):
+        embed(texts, **more)
+
+
+def test_nearest_is_exact_and_ordered() -> None:
+    chance = np.random.default_rng(0)
+    vectors = to_unit(chance.normal(size=(500, 16)).astype(np.float32))
+    places, products = nearest(vectors[:7], vectors, 9)
+    for row, (mine, said) in enumerate(zip(places, products, strict=True)):
+        exact = sorted(range(500), key=lambda i: (-float(vectors[row] @ vectors[i]), i))[:9]
+        assert mine[0] == row and set(mine) == set(exact)
+        assert (np.diff(said) <= 0).all()
+    assert nearest(vectors[0], vectors[:3], 9)[0].shape == (3,)
+    with pytest.raises(ValueError, match="agree in width"):
+        nearest(vectors[0, :3], vectors, 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        nearest(vectors[0], vectors, 0)
+
+
+def test_whitened_vectors_vary_alike() -> None:
+    chance = np.random.default_rng(0)
+    vectors = (chance.normal(size=(4000, 8)) @ chance.normal(size=(8, 8)) + 5).astype(np.float32)
+    white = whiten(vectors)
+    np.testing.assert_allclose(white.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(white, rowvar=False), np.eye(8), atol=1e-2)
+    assert whiten(vectors, vectors[:3], keep=2).shape == (3, 2)
+    np.testing.assert_allclose(whiten(vectors, vectors[:3]), white[:3], atol=1e-5)
+
+
+@given(
+    parts=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=12),
+    count=st.integers(1, 14),
+    method=st.sampled_from(sorted(METHODS)),
+)
+def test_as_many_as_asked_for_in_order_none_twice(
+    parts: list[str], count: int, method: str
+) -> None:
+    vectors = to_unit(np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32))
+    summary = pick(parts, vectors[["abcdefgh".index(p) for p in parts]], count, method)
+    assert len(summary.chosen) == min(count, len(set(parts)))
+    assert list(summary.chosen) == sorted(summary.chosen)
+    texts = [parts[i] for i in summary.chosen]
+    assert len(set(texts)) == len(texts)
+    assert all(i == parts.index(parts[i]) for i in summary.chosen)  # a copy's first place
+    assert len(summary.weights) == len(parts)
+    weight = dict(zip(parts, summary.weights, strict=True))
+    assert all(weight[p] == w for p, w in zip(parts, summary.weights, strict=True))
+    outside = [weight[p] for p in set(parts) - set(texts)]
+    assert not outside or min(weight[t] for t in texts) >= max(outside)
+
+
+def test_clusters_give_one_sentence_each() -> None:
+    chance = np.random.default_rng(0)
+    centres = 5 * np.eye(3, 12)
+    vectors = to_unit((np.repeat(centres, 5, 0) + chance.normal(size=(15, 12)) / 4).astype("f4"))
+    summary = pick([str(i) for i in range(15)], vectors, 3, "clusters")
+    assert sorted(i // 5 for i in summary.chosen) == [0, 1, 2]
+
+
+def test_graph_is_pagerank_by_hand() -> None:
+    """The power method, written out."""
+    vectors = to_unit(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32))
+    alike = np.maximum(vectors @ vectors.T, 0).astype(np.float64)
+    np.fill_diagonal(alike, 0)
+    step, rank = alike / alike.sum(0), np.full(6, 1 / 6)
+    for _ in range(500):
+        rank = 0.15 / 6 + 0.85 * step @ rank
+    np.testing.assert_allclose(METHODS["graph"](vectors, 2, 0), rank, atol=1e-4)
+
+
+def test_summaries_of_texts() -> None:
+    text = leads("dev")[0].text * 40  # far beyond 512 tokens, each sentence many times
+    summary = summarize(text, 2)
+    assert len(summary.chosen) == 2 and len(summary.sentences) > 40
+    assert summary.text == " ".join(summary.sentences[i] for i in summary.chosen)
+    assert summarize("One sentence.", 3).chosen == (0,)
+    first = summarize(leads("dev")[0].text, 2, method="first")
+    assert first.chosen == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "error", "said"),
+    [
+        ("", {}, ValueError, "no sentence"),
+        ([], {}, ValueError, "no sentence"),
+        ("A. B.", {"count": 0}, ValueError, "count is 0"),
+        ("A.", {"method": "best"}, ValueError, "'graph', 'centroid'.*not 'best'"),
+        (None, {}, TypeError, "None"),
+    ],
+)
+def test_bad_summaries(text: str, more: dict, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        summarize(text, **more)
+
+
+def test_highlighted_page_escapes_and_marks() -> None:
+    summary = pick(["a < b.", "c & d."], np.eye(2, dtype=np.float32), 1, "first")
+    page = highlight_summary(summary)
+    assert page.count("<mark") == 1 and "a &lt; b." in page and "c &amp; d." in page
+
+
+def test_mixed_pages() -> None:
+    pages = mixed_pages("dev", 30, seed=1)
+    texts = {one.title: one.text for one in leads("dev")}
+    assert len({page.title for page in pages}) == 30
+    for page in pages:
+        assert len(page.sentences) == 8 and len(page.wanted) == 4
+        own = sentences(texts[page.title])
+        assert all(page.sentences[i] in own for i in page.wanted)
+    assert mixed_pages("dev", 30, seed=1) == pages
+    with pytest.raises(ValueError, match="count is 0"):
+        mixed_pages("dev", 0)
+
+
+def test_rouge_by_hand() -> None:
+    found = rouge("the dog bit the man", "the dog bites a man")
+    assert found["rouge1"] == pytest.approx(2 * 3 / (5 + 5))  # the, dog, man: bit is no bite
+    assert found["rouge2"] == pytest.approx(2 * 1 / (4 + 4))
+    assert rouge("", "a dog") == {"rouge1": 0, "rouge2": 0, "rougeL": 0}
+
+
+def references(path: Path) -> list[Reference]:
+    some = [Reference(one.text, one.description) for one in leads("dev")[:12]]
+    lines = [json.dumps(one._asdict(), ensure_ascii=False) for one in some]
+    path.write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    return some
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "some.jsonl"
+    some = references(file)
+    assert read_summaries(file) == some
+    assert main(["sentences", "evaluate", str(file), "--count", "1"]) == 0
+    said = capsys.readouterr().out
+    table = evaluate_summaries(some, 1)
+    for method in METHODS:
+        line = next(x for x in said.splitlines() if x.startswith(method))
+        for mean, low, high in table[method].values():
+            assert f"{mean:.1f} ({low:.1f} to {high:.1f})" in line
+            assert low <= mean <= high
+    first = [rouge(sentences(x.article)[0], x.summary)["rouge1"] for x in some]
+    assert table["first"]["rouge1"][0] == pytest.approx(100 * np.mean(first))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"article": "a", "summary": "b"}\n{"article": 1}', "line 2"),
+        ('{"article": "a", "summary": 3}', "line 1.*must be strings"),
+        ("not json", "line 1"),
+        ("\n", "holds no line"),
+        ('{"article": "", "summary": "b"}', "text 1 of 1 has no sentence"),
+    ],
+)
+def test_bad_files(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text(text)
+    assert main(["sentences", "evaluate", str(file)]) == 1
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    assert re.search(said, error)
+
+
+def test_examples() -> None:
+    results = doctest.testmod(module)
+    assert results.attempted and not results.failed
