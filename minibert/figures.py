@@ -361,16 +361,16 @@ def qa_map(
     """Draw BERT answering a question, from the pair (bottom) to the span (top).
 
     Args:
-        pieces: S of them: [CLS], a question, [SEP], a text, [SEP]; about a dozen.
+        pieces: S of them: [CLS], a question, [SEP], a text, [SEP]; two dozen at most.
         starts: S probabilities that the answer begins there.
         ends: S that it ends there.
 
     Returns:
         The figure and its alternative text.
     """
-    fig, ax = new(6.4, 4.4)
+    fig, ax = new(6.4, 4.8)
     ax.set_xlim(0, 10)
-    ax.set_ylim(0, 7.4)
+    ax.set_ylim(-0.9, 7.4)
     ax.axis("off")
     size, border, left = len(pieces), list(pieces).index("[SEP]"), 0.25
     step = 9.6 / size
@@ -379,7 +379,9 @@ def qa_map(
         colour = COLOURS["segment" if i > border else "token"]
         if piece in ("[CLS]", "[SEP]"):
             colour = COLOURS["special"]
-        _box(ax, left + i * step, 0.55, 0.92 * step, 0.6, piece, colour, True, 7.5)
+        _box(ax, left + i * step, -0.3, 0.92 * step, 1.45, "", colour, True)
+        ax.text(middle[i], 0.42, piece, rotation=90, ha="center", va="center",
+                color="white", fontsize=9, fontweight="bold")  # fmt: skip
         _arrow(ax, middle[i], 1.17, 1.5)
         _box(ax, left + i * step, 3.2, 0.92 * step, 0.55, f"$h_{{{i}}}$", COLOURS["ink"], False, 8)
         _arrow(ax, middle[i], 2.9, 3.18)
@@ -395,7 +397,7 @@ def qa_map(
         (1, border - 1, "the question", "token"), (border + 1, size - 2, "the text", "segment"),
     ]:  # fmt: skip
         x = (middle[first] + middle[last]) / 2
-        ax.text(x, 0.12, text, ha="center", color=COLOURS[name])
+        ax.text(x, -0.8, text, ha="center", color=COLOURS[name])
     first, last = int(np.argmax(starts)), int(np.argmax(ends))
     x0, x1 = left + first * step, left + (last + 0.92) * step
     ax.plot([x0, x0, x1, x1], [6.72, 6.85, 6.85, 6.72], color=COLOURS["ink"], lw=1.4)

@@ -137,7 +137,7 @@ VIEW = """
       one.addEventListener(name, () => { chosen = i; paint(); });
     return one;
   });
-  let chosen = Math.min(1, size - 1);
+  let chosen = QUERY;
   const paint = () => {
     const row = data.weights[layer.value][head.value][chosen];
     words.forEach((one, j) => {
@@ -165,13 +165,13 @@ def attention_view(one: Attention, layer: int = 0, head: int = 0, query: int = 1
     """Make a figure to point at: who does this word look at?
 
     HTML that needs nothing else: no network, no library. Where
-    scripts do not run, it shows the one row that is asked for.
+    scripts do not run, it shows this one row.
 
     Args:
         one: of a text of at most 64 tokens.
         layer: shown first.
         head: shown first.
-        query: the token whose row is shown without scripts.
+        query: the token whose row is shown first.
 
     Raises:
         ValueError: a longer text.
@@ -196,7 +196,7 @@ def attention_view(one: Attention, layer: int = 0, head: int = 0, query: int = 1
     name = f"attention-{zlib.crc32(data.encode()):08x}"
     parts = {
         "ID": name, "STATIC": static, "DATA": data.replace("</", "<\\/"),
-        "LAYER": str(layer), "HEAD": str(head),
+        "LAYER": str(layer), "HEAD": str(head), "QUERY": str(query),
     }  # fmt: skip
     return re.sub("|".join(parts), lambda found: parts[found.group()], VIEW)
 

@@ -105,3 +105,16 @@ def test_spans_are_those_of_their_post_processing():
         found = answer_all(questions, model=(model, tokenizer), threshold=threshold, **how)
         for one, mine, case in zip(questions, found, cases, strict=True):
             assert squeezed(case[name]) in (squeezed(mine.text), whole_words(one, mine)), mine
+
+
+def test_answers_are_those_of_their_pipeline():
+    """On leads, one window each. (On pages theirs lie elsewhere: its stride is an overlap.)
+
+    Their score leaves out that spans must be possible, so ours is never below it.
+    """
+    cases = SAID["pipeline"]
+    by_id = {one.id: one for one in load_leadqa("dev")}
+    found = answer_all([by_id[case["id"]] for case in cases], longest=30)
+    for case, mine in zip(cases, found, strict=True):
+        assert (mine.start, mine.end) == (case["start"], case["end"])
+        assert mine.probability > case["score"] - 1e-4

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -159,3 +160,30 @@ def test_the_folder_opens_without_a_server(page, server):
     assert page.errors == []
     page.goto((SITE / "search.html").as_uri() + "?q=attention")
     page.locator("#search-results ul.search li").first.wait_for()
+
+
+def test_attention_answers_the_pointer(page, server):
+    page.goto(f"{server}/{next(name for name in PAGES if '/13-' in name)}")
+    view = page.locator('[id^="attention-"]')
+
+    def shades() -> list[str]:
+        return view.locator(".t span").evaluate_all("all => all.map(w => w.style.background)")
+
+    seen = [shades()]
+    view.locator(".t span").nth(2).hover()
+    seen.append(shades())
+    view.locator("select.l").select_option("0")
+    seen.append(shades())
+    view.locator("select.h").select_option("2")
+    seen.append(shades())
+    assert all(one != other for one, other in pairwise(seen))
+    assert seen[-1][1] == "rgb(230, 159, 0)"  # all of it on the token before
+    assert page.errors == []
+
+
+def test_attention_shows_a_row_where_scripts_do_not_run(browser, server):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{server}/{next(name for name in PAGES if '/13-' in name)}")
+    assert page.locator('[id^="attention-"] .t span').count() > 10
+    context.close()
