@@ -313,9 +313,9 @@ def run_sentences_evaluate(args: argparse.Namespace) -> None:
     references = read_summaries(args.file)
     model, tokenizer = load(BertModel, args.model)
     model.to(processes().device)
-    table = evaluate_summaries(references, args.count, model=(model, tokenizer))
     print(f"{len(references):,} texts, {args.count} sentence(s) each, vectors of {args.model}")
-    print("ROUGE, 0 to 100, with 95 % bootstrap intervals")
+    print("ROUGE, 0 to 100, with 95 % bootstrap intervals", flush=True)
+    table = evaluate_summaries(references, args.count, model=(model, tokenizer))
     print(" " * 10 + "".join(f"{name:22}" for name in next(iter(table.values()))))
     for method, score in table.items():
         cells = [f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in score.values()]
