@@ -53,6 +53,14 @@ SHA256 = {
 }
 
 
+def not_installed(package: str, extra: str) -> ModuleNotFoundError:
+    """Make the error that says how to get a package."""
+    return ModuleNotFoundError(
+        f"{package} is not installed; it comes with\n"
+        f'    pip install "minibert-book[{extra}]"'
+    )
+
+
 def packaged(package: str, file: str, extra: str) -> Path:
     """Find a file of an installed package without importing it.
 
@@ -63,10 +71,7 @@ def packaged(package: str, file: str, extra: str) -> Path:
     try:
         found = metadata.distribution(package).locate_file(file)
     except metadata.PackageNotFoundError:
-        raise ModuleNotFoundError(
-            f"{package} is not installed; it comes with\n"
-            f'    pip install "minibert-book[{extra}]"'
-        ) from None
+        raise not_installed(package, extra) from None
     path = Path(str(found))
     if not path.exists():
         raise FileNotFoundError(
@@ -154,10 +159,7 @@ def sentences(text: str) -> list[str]:
     try:
         from sentencex import segment
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "sentencex is not installed; it comes with\n"
-            '    pip install "minibert-book[data]"'
-        ) from None
+        raise not_installed("sentencex", "data") from None
     parts = (part.strip() for part in segment("en", text))
     return [part for part in parts if part]
 

@@ -125,7 +125,7 @@ VIEW = """
 <script>
 (() => {
   const root = document.getElementById("ID"), data = DATA;
-  const size = data.pieces.length, line = root.querySelector(".t");
+  const line = root.querySelector(".t");
   const layer = root.querySelector(".l"), head = root.querySelector(".h");
   const words = data.pieces.map((piece, i) => {
     const one = document.createElement("span");
@@ -296,8 +296,8 @@ def word_states(
         at = find(one.tokens, one.words, wanted)
         if at is None:
             continue
-        batch = (x.to(device) for x in tokenizer([text], max_length=max_length))
-        layers = bert(*batch, output_hidden_states=True).hidden_states
+        ids = torch.tensor([one.ids], device=device)
+        layers = bert(ids, output_hidden_states=True).hidden_states
         some = [x[0, at : at + len(wanted)].mean(0) for x in layers]
         which.append(number)
         states.append(torch.stack(some).float().cpu().numpy())

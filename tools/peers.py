@@ -29,7 +29,8 @@ from transformers.data.processors.squad import (
 )
 
 from minibert.data import resolve
-from minibert.qa import Question, load_leadqa
+from minibert.qa import BertForQuestionAnswering, Question, load_leadqa
+from minibert.tokens import Tokenizer
 
 FILE = Path(__file__).resolve().parents[1] / "tests" / "peers.json"
 WORDS = ["a", "the", "The", "dog", "Dog's", "1,850", "—", "é", "...", "two  dogs", "", "東京"]
@@ -105,9 +106,6 @@ def decoding(count: int = 120) -> list[dict[str, Any]]:
 
 def pipeline(model: str = "minilm-qa", count: int = 100) -> list[dict[str, Any]]:
     """Answer with their pipeline, on the weights that ship."""
-    from minibert.qa import BertForQuestionAnswering
-    from minibert.tokens import Tokenizer
-
     with tempfile.TemporaryDirectory() as whole:
         BertForQuestionAnswering.from_pretrained(model).save_pretrained(whole)
         Tokenizer.from_pretrained(model).save_pretrained(whole)
