@@ -21,7 +21,7 @@ from torch import Tensor
 
 from minibert.bert import BertModel, load
 from minibert.classification import collate
-from minibert.data import leads, sentences
+from minibert.data import leads, not_installed, sentences
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -278,10 +278,7 @@ def pick(
         try:
             weights = METHODS[method](vectors[different], count, seed)
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"{error.name} is not installed; it comes with\n"
-                '    pip install "minibert-book[book]"'
-            ) from None
+            raise not_installed(str(error.name), "book") from None
     best = np.argsort(-weights, kind="stable")[:count]
     of = dict(zip(different, weights, strict=True))
     return Summary(
@@ -391,6 +388,16 @@ def mixed_pages(split: str, count: int = 200, seed: int = 0) -> list[Page]:
     return pages
 
 
+def interval(
+    values: NDArray[np.float64], draws: int = 1000
+) -> tuple[float, float, float]:
+    """Give a mean and the ends of its 95 % bootstrap interval."""
+    chance, n = np.random.default_rng(0), len(values)
+    drawn = values[chance.integers(0, n, (draws, n))]
+    low, high = np.quantile(drawn.mean(1), [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
 class Reference(NamedTuple):
     """A text with a summary that somebody wrote."""
 
@@ -437,10 +444,7 @@ def rouge(summary: str, reference: str) -> dict[str, float]:
     try:
         from rouge_score.rouge_scorer import RougeScorer
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "rouge-score is not installed; it comes with\n"
-            '    pip install "minibert-book[book]"'
-        ) from None
+        raise not_installed("rouge-score", "book") from None
     found = RougeScorer(ROUGE, use_stemmer=True).score(reference, summary)
     return {name: found[name].fmeasure for name in ROUGE}
 
@@ -478,7 +482,6 @@ def evaluate_summaries(
     vectors = embed([part for one in parts for part in one], model=model)
     ends = np.cumsum([len(one) for one in parts])
     each = np.split(vectors, ends[:-1])
-    chance = np.random.default_rng(0).integers(0, len(parts), (draws, len(parts)))
     table: dict[str, dict[str, tuple[float, float, float]]] = {}
     for method in methods:
         found = [
@@ -487,9 +490,8 @@ def evaluate_summaries(
                 zip(parts, each, references, strict=True)
             )
         ]
-        table[method] = {}
-        for name in ROUGE:
-            values = 100 * np.array([one[name] for one in found])
-            low, high = np.quantile(values[chance].mean(1), [0.025, 0.975])
-            table[method][name] = (float(values.mean()), float(low), float(high))
+        table[method] = {
+            name: interval(100 * np.array([one[name] for one in found]), draws)
+            for name in ROUGE
+        }
     return table
