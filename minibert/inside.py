@@ -207,7 +207,8 @@ def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
     What share of its attention does a token give to the one before
     it, the one after it, itself, others of the same piece, [CLS],
     [SEP], the other segment; and how evenly is it spread, from 0,
-    all on one, to 1? [CLS] and [SEP] are not asked themselves.
+    all on one, to 1? [CLS] and [SEP] are not asked themselves, and
+    of the same piece only tokens that come again: nan without one.
     """
     weights = one.weights.astype(np.float64)
     size = len(one.pieces)
@@ -220,7 +221,6 @@ def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
         "previous": step == -1,
         "next": step == 1,
         "itself": step == 0,
-        "same piece": same,
         "[CLS]": np.broadcast_to(pieces == "[CLS]", same.shape),
         "[SEP]": np.broadcast_to(pieces == "[SEP]", same.shape),
         "other segment": (types[:, None] != types) & ~special,
@@ -230,6 +230,12 @@ def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
         name: (rows * mask[~special]).sum(-1).mean(-1)
         for name, mask in where.items()
     }
+    same = same[~special]
+    again = same.any(1)  # (n,) those that come again
+    twins = (rows * same).sum(-1)[:, :, again]
+    out["same piece"] = (
+        twins.mean(-1) if again.any() else twins.sum(-1) + np.nan
+    )
     log = np.log(np.maximum(rows, 1e-12))
     spread = -(rows * log).sum(-1).mean(-1) / np.log(size)
     return out | {"spread": spread}
@@ -243,7 +249,7 @@ def head_table(
 
     Returns:
         One row for each layer and head, with the columns of
-        `head_measures`, averaged over the texts, and `kind`: the
+        `head_measures`, averaged over the texts that have them, and `kind`: the
         measure that takes at least half of the attention, "even"
         where `spread` is above 0.8, else "mixed".
 
@@ -257,15 +263,17 @@ def head_table(
     if pairs is not None and len(pairs) != len(texts):
         raise ValueError(f"{len(texts)} texts and {len(pairs)} pairs: give each text its own")
     second: Sequence[str | None] = pairs or [None] * len(texts)
-    sums: dict[str, NDArray[np.float64]] = {}
+    tables = []
     for text, pair in zip(texts, second, strict=True):
-        found = head_measures(attend(text, pair, model=model, max_length=max_length))
-        for name, values in found.items():
-            sums[name] = sums.get(name, 0) + values / len(texts)
-    layers, heads = next(iter(sums.values())).shape
-    index = pd.MultiIndex.from_product([range(layers), range(heads)], names=["layer", "head"])
-    frame = pd.DataFrame({k: v.ravel() for k, v in sums.items()}, index).reset_index()
-    shares = frame[[name for name in sums if name != "spread"]]
+        one = attend(text, pair, model=model, max_length=max_length)
+        index = pd.MultiIndex.from_product(
+            map(range, one.weights.shape[:2]), names=["layer", "head"]
+        )
+        found = {name: values.ravel() for name, values in head_measures(one).items()}
+        tables.append(pd.DataFrame(found, index))
+    frame = pd.concat(tables).groupby(level=["layer", "head"]).mean()  # passes over nan
+    frame = frame.reset_index()
+    shares = frame.drop(columns=["layer", "head", "spread"])
     kind = shares.idxmax(axis=1).where(shares.max(axis=1) >= 0.5, "mixed")
     frame["kind"] = kind.mask((kind == "mixed") & (frame["spread"] > 0.8), "even")
     return frame

@@ -81,13 +81,15 @@ def test_measures_by_hand() -> None:
     uniform = by_hand([[1 / 6] * 6] * 6, pieces, types)
     assert uniform["spread"] == pytest.approx(1)
     assert uniform["[SEP]"] == pytest.approx(2 / 6)
-    assert uniform["same piece"] == pytest.approx((1 / 6 + 1 / 6 + 0) / 3)
+    assert uniform["same piece"] == pytest.approx(1 / 6)  # cat has no twin and is not asked
     assert uniform["other segment"] == pytest.approx((1 / 6 + 1 / 6 + 2 / 6) / 3)
     previous = by_hand(np.eye(6, k=-1).tolist(), pieces, types)
     assert previous["previous"] == pytest.approx(1) and previous["spread"] == pytest.approx(0)
     following = by_hand(np.eye(6, k=1).tolist(), pieces, types)
     assert following["next"] == pytest.approx(1) and following["itself"] == 0
     assert by_hand(np.eye(6).tolist(), pieces, types)["itself"] == pytest.approx(1)
+    alone = by_hand(np.eye(3).tolist(), ["[CLS]", "dog", "[SEP]"], [0, 0, 0])
+    assert np.isnan(alone["same piece"])
 
 
 def test_kinds_of_heads() -> None:
@@ -95,8 +97,9 @@ def test_kinds_of_heads() -> None:
     table = head_table(texts)
     assert len(table) == 72
     each = [head_measures(attend(text, max_length=64)) for text in texts]
+    assert np.isnan(each[1]["same piece"]).all()  # only TEXT has a word twice
     for name, values in each[0].items():
-        expected = (values + each[1][name]) / 2
+        expected = values if name == "same piece" else (values + each[1][name]) / 2
         np.testing.assert_allclose(table[name], expected.ravel())
     for row in table.to_dict("records"):
         shares = {k: v for k, v in row.items() if k in each[0] and k != "spread"}
