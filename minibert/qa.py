@@ -172,7 +172,8 @@ def best_spans(
 
     Returns:
         Scores, first and last columns, (B, count) each, the best
-        first; fewer where there are fewer pairs of columns.
+        first; fewer where there are fewer pairs of columns, and
+        -inf where the pair is no span.
     """
     size = start.shape[1]
     longest = min(longest, size)
@@ -280,7 +281,7 @@ def trusted_window(
     """Give, for each of `count` tokens, the window to believe.
 
     It is the one that shows most of the text on the token's poorer
-    side; of equal ones the longer, then the first.
+    side, with a hundredth of its length added; of equals the first.
 
     Source: `_check_is_max_context` in `run_squad.py`.
     """

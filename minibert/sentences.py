@@ -259,6 +259,15 @@ METHODS: dict[str, Method] = {
 }
 
 
+def check_choice(count: int, methods: Sequence[str]) -> None:
+    """Refuse a choice that cannot be made, before anything is computed."""
+    if count < 1:
+        raise ValueError(f"count is {count}: ask for one sentence or more")
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {list(METHODS)}, not {method!r}")
+
+
 def pick(
     parts: Sequence[str], vectors: Vectors, count: int, method: str, seed: int = 0
 ) -> Summary:
@@ -267,10 +276,7 @@ def pick(
     Raises:
         ValueError, ModuleNotFoundError: as `summarize`.
     """
-    if count < 1:
-        raise ValueError(f"count is {count}: ask for one sentence or more")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {list(METHODS)}, not {method!r}")
+    check_choice(count, [method])
     first = {part: i for i, part in reversed(list(enumerate(parts)))}
     different = sorted(first.values())
     weights = np.ones(len(different))
@@ -320,6 +326,7 @@ def summarize(
     >>> summary.text
     'One is odd.'
     """
+    check_choice(count, [method])
     parts = sentences(text) if isinstance(text, str) else list(text)
     if not parts:
         raise ValueError("the text has no sentence")
@@ -471,8 +478,10 @@ def evaluate_summaries(
         the ends of its 95 % bootstrap interval.
 
     Raises:
-        ValueError: no text, or one without a sentence.
+        ValueError: no text, or one without a sentence; a count below
+            1, another method.
     """
+    check_choice(count, methods)
     if not references:
         raise ValueError("there is no text to summarise")
     parts = [sentences(one.article) for one in references]

@@ -235,6 +235,19 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert table["first"]["rouge1"][0] == pytest.approx(100 * np.mean(first))
 
 
+def test_a_choice_is_checked_before_anything_is_embedded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "embed", lambda *args, **more: pytest.fail("embedded"))
+    some = [Reference("One is odd. Two is even.", "One is odd.")]
+    with pytest.raises(ValueError, match="method must be one of"):
+        evaluate_summaries(some, methods=["graf"])
+    with pytest.raises(ValueError, match="count is 0"):
+        evaluate_summaries(some, 0)
+    with pytest.raises(ValueError, match="method must be one of"):
+        summarize("One is odd. Two is even.", method="graf")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
