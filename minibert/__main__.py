@@ -58,6 +58,13 @@ def yes_no(text: str) -> bool:
     return text == "yes"
 
 
+def positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
 def add_numbers(parser: argparse.ArgumentParser, kind: type[TrainingConfig], *without: str) -> None:
     """Make a flag of every number of a run's config."""
     for one in fields(kind):
@@ -105,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
                      help="without --start: the spread of new weights, "
                      "1 / sqrt(hidden size)")  # fmt: skip
     one.add_argument("--dropout", type=float, help="without --start: 0.1")
-    one.add_argument("--threads", type=int, help="threads of this process")
+    one.add_argument("--threads", type=positive, help="threads of this process")
     add_numbers(one, PretrainingConfig)
     one.set_defaults(run=run_pretrain)
     add_qa(commands.add_parser("qa", help="answer questions: train, evaluate"))
@@ -132,7 +139,7 @@ def add_qa(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--max-length", type=int, default=384)
     one.add_argument("--doc-stride", type=int, default=128)
     one.add_argument("--freeze-embeddings", type=yes_no, default=False, help="yes or no")
-    one.add_argument("--threads", type=int, help="threads of this process")
+    one.add_argument("--threads", type=positive, help="threads of this process")
     add_numbers(one, TrainingConfig, "steps", "warmup")
     one.set_defaults(run=run_qa_train)
     one = commands.add_parser(
@@ -144,7 +151,7 @@ def add_qa(parser: argparse.ArgumentParser) -> None:
                      help="of no answer; by default the model's own where the file asks "
                      "what its texts do not say")  # fmt: skip
     one.add_argument("--predictions", type=Path, help="write each id's answer here (JSON)")
-    one.add_argument("--threads", type=int, help="threads of this process")
+    one.add_argument("--threads", type=positive, help="threads of this process")
     one.set_defaults(run=run_qa_evaluate)
 
 
@@ -155,9 +162,9 @@ def add_sentences(parser: argparse.ArgumentParser) -> None:
         "evaluate", help="ROUGE of every method on texts with a summary each"
     )
     one.add_argument("file", type=Path, help='lines of {"article": ..., "summary": ...}')
-    one.add_argument("--count", type=int, default=3, help="sentences in a summary")
+    one.add_argument("--count", type=positive, default=3, help="sentences in a summary")
     one.add_argument("--model", default="minilm", help="a name, a folder or a hub id")
-    one.add_argument("--threads", type=int, help="threads of this process")
+    one.add_argument("--threads", type=positive, help="threads of this process")
     one.set_defaults(run=run_sentences_evaluate)
 
 
@@ -315,11 +322,11 @@ def run_sentences_evaluate(args: argparse.Namespace) -> None:
     model.to(processes().device)
     print(f"{len(references):,} texts, {args.count} sentence(s) each, vectors of {args.model}")
     print("ROUGE, 0 to 100, with 95 % bootstrap intervals", flush=True)
-    table = evaluate_summaries(references, args.count, model=(model, tokenizer))
-    print(" " * 10 + "".join(f"{name:22}" for name in next(iter(table.values()))))
+    table = evaluate_summaries(references, args.count, model=(model, tokenizer), progress=True)
+    print(" " * 10 + "".join(f"{name:24}" for name in next(iter(table.values()))))
     for method, score in table.items():
         cells = [f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in score.values()]
-        print(f"{method:10}" + "".join(f"{cell:22}" for cell in cells).rstrip())
+        print(f"{method:10}" + "".join(f"{cell:24}" for cell in cells).rstrip())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

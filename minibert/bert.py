@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -767,11 +768,13 @@ def load(
 
     Args:
         kind: the class, such as `BertModel`.
-        model: a shipped name, a folder or a hub id; read once, and
-            again when its files change. Or the two, already loaded.
+        model: a shipped name, a folder or a hub id; read once for
+            all who ask, and again when its files change. Or the two,
+            already loaded.
 
     Raises:
         TypeError: something else.
+        ValueError: a model in training mode.
         FileNotFoundError, ValueError: see `from_pretrained`.
     """
     if isinstance(model, tuple):
@@ -781,10 +784,21 @@ def load(
                 f"the model must be a {kind.__name__}, not a "
                 f"{type(ours).__name__}"
             )
-        return ours, tokenizer
-    folder = find_folder(model, ["*.safetensors", "config.json"])
-    times = [file.stat().st_mtime_ns for file in folder.iterdir()]
-    return load_once(kind, folder, max(times))  # type: ignore[arg-type]
+    elif isinstance(model, (str, PathLike)):
+        folder = find_folder(model, ["*.safetensors", "config.json"])
+        times = [file.stat().st_mtime_ns for file in folder.iterdir()]
+        ours, tokenizer = load_once(kind, folder, max(times))  # type: ignore[arg-type]
+    else:
+        raise TypeError(
+            "model must be a name, a folder, or a model and its "
+            f"tokenizer, (model, tokenizer), not a {type(model).__name__}"
+        )
+    if ours.training:
+        raise ValueError(
+            "the model is in training mode, where dropout makes every "
+            "answer another: call model.eval() first"
+        )
+    return ours, tokenizer
 
 
 @lru_cache(maxsize=4)

@@ -14,6 +14,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata, resources
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +60,13 @@ def not_installed(package: str, extra: str) -> ModuleNotFoundError:
         f"{package} is not installed; it comes with\n"
         f'    pip install "minibert-book[{extra}]"'
     )
+
+
+def require(extra: str, *modules: str) -> None:
+    """Refuse to go on without modules that come with an extra."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise not_installed(module, extra)
 
 
 def packaged(package: str, file: str, extra: str) -> Path:
@@ -156,10 +164,9 @@ def sentences(text: str) -> list[str]:
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, not {text!r}")
-    try:
-        from sentencex import segment
-    except ModuleNotFoundError:
-        raise not_installed("sentencex", "data") from None
+    require("data", "sentencex")
+    from sentencex import segment
+
     parts = (part.strip() for part in segment("en", text))
     return [part for part in parts if part]
 
@@ -176,6 +183,7 @@ SHA256 |= {
     "78dec958f92fddbc551f295c992038a3",
 }
 SHORT = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+MODELS = Path(str(resources.files("minibert"))) / "models"
 REVISIONS = {
     "google-bert/bert-base-uncased": "86b5e0934494bd15c963"
     "2b12f734a8a67f723594",
@@ -225,8 +233,7 @@ def resolve(
     name, path = str(name_or_path), Path(name_or_path)
     if path.is_file():
         raise NotADirectoryError(f"{name} is a file: give its folder")
-    shipped = Path(str(resources.files("minibert"))) / "models" / name
-    for folder in (path, shipped):
+    for folder in (path, MODELS / name):
         if name and folder.is_dir():
             if missing := lacking(folder, files):
                 raise FileNotFoundError(
@@ -262,7 +269,8 @@ def from_hub(name: str, files: Sequence[str], tried: list[str]) -> Path:
     tried = [f"no folder {name!r} here", *tried]
     owner, _, rest = name.partition("/")
     if not owner.strip(".~") or not rest or "/" in rest:
-        names = ", ".join(sorted(SHORT))
+        shipped = [one.name for one in MODELS.glob("*") if not lacking(one, files)]
+        names = ", ".join(sorted([*SHORT, *shipped]))
         raise FileNotFoundError(
             f"cannot find {name!r}: {tried[0]}; it is no shipped name "
             f"(there are {names}) and no hub id (owner/name, such as "

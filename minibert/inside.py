@@ -11,7 +11,7 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from minibert.bert import BertModel, load
-from minibert.tokens import Tokenizer
+from minibert.data import require
+from minibert.tokens import Tokenizer, as_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,21 +58,28 @@ class Attention(NamedTuple):
         """Give one row for each weight, for pandas and seaborn.
 
         Args:
-            layers: which, from 0 on; None gives all.
+            layers: which; -1 is the last; None gives all.
 
         Returns:
             The columns `layer`, `head`, `query`, `key` (places),
             `query_token`, `key_token`, `weight`.
+
+        Raises:
+            IndexError: a layer that there is not.
+            ModuleNotFoundError: pandas is not installed.
         """
+        require("book", "pandas")
         import pandas as pd
 
         count, heads, size, _ = self.weights.shape
-        chosen = range(count) if layers is None else sorted(layers)
+        every = range(count)
+        some = every if layers is None else layers
+        chosen = sorted({every[layer] for layer in some})
         index = pd.MultiIndex.from_product(
             [chosen, range(heads), range(size), range(size)],
             names=["layer", "head", "query", "key"],
         )
-        weights = self.weights[list(chosen)].ravel()
+        weights = self.weights[chosen].ravel()
         frame = pd.DataFrame({"weight": weights}, index)
         frame = frame.reset_index()
         pieces = np.array(self.pieces)
@@ -94,7 +102,8 @@ def attend(
         pair: the second, segment 1.
         model: a shipped name, a folder, a hub id, or a BertModel with
             its tokenizer.
-        max_length: tokens; what is beyond is cut off.
+        max_length: tokens, at most the model's own; what is beyond is
+            cut off.
 
     Raises:
         TypeError: not a string, or a model that is no BertModel:
@@ -104,6 +113,7 @@ def attend(
     (6, 12, 8, 8)
     """
     bert, tokenizer = load(BertModel, model)
+    max_length = min(max_length, bert.config.max_position_embeddings)
     second = None if pair is None else [pair]
     batch = tokenizer([text], second, max_length=max_length)
     device = next(bert.parameters()).device
@@ -124,7 +134,8 @@ VIEW = """
 </div>
 <script>
 (() => {
-  const root = document.getElementById("ID"), data = DATA;
+  const root = document.querySelector("#ID:not([data-drawn])"), data = DATA;
+  root.dataset.drawn = "yes";  // the next figure of this text is another
   const line = root.querySelector(".t");
   const layer = root.querySelector(".l"), head = root.querySelector(".h");
   const words = data.pieces.map((piece, i) => {
@@ -209,11 +220,16 @@ def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
     [SEP], the other segment; and how evenly is it spread, from 0,
     all on one, to 1? [CLS] and [SEP] are not asked themselves, and
     of the same piece only tokens that come again: nan without one.
+
+    Raises:
+        ValueError: no token but [CLS] and [SEP].
     """
     weights = one.weights.astype(np.float64)
     size = len(one.pieces)
     pieces, types = np.array(one.pieces), np.array(one.types)
     special = np.isin(pieces, ["[CLS]", "[SEP]"])
+    if special.all():
+        raise ValueError("a text without a word cannot be measured")
     place = np.arange(size)
     step = place[None, :] - place[:, None]  # key less query
     same = (pieces[:, None] == pieces[None, :]) & (step != 0)
@@ -242,7 +258,7 @@ def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
 
 
 def head_table(
-    texts: Sequence[str], pairs: Sequence[str] | None = None, *, model: Loaded = "minilm",
+    texts: Iterable[str], pairs: Iterable[str] | None = None, *, model: Loaded = "minilm",
     max_length: int = 64,
 ) -> "pd.DataFrame":  # fmt: skip
     """Measure every head over many texts; say what it does most.
@@ -254,15 +270,20 @@ def head_table(
         where `spread` is above 0.8, else "mixed".
 
     Raises:
-        ValueError: no texts, or another number of pairs.
+        TypeError: one string, or something that is none.
+        ValueError: no texts, one without a word, or another number
+            of pairs.
+        ModuleNotFoundError: pandas is not installed.
     """
+    require("book", "pandas")
     import pandas as pd
 
-    if not texts:
-        raise ValueError("there are no texts")
-    if pairs is not None and len(pairs) != len(texts):
-        raise ValueError(f"{len(texts)} texts and {len(pairs)} pairs: give each text its own")
-    second: Sequence[str | None] = pairs or [None] * len(texts)
+    texts = as_texts(texts, "text")
+    second: list[str] | list[None] = [None] * len(texts)
+    if pairs is not None:
+        second = as_texts(pairs, "pair")
+    if len(second) != len(texts):
+        raise ValueError(f"{len(texts)} texts and {len(second)} pairs: give each text its own")
     tables = []
     for text, pair in zip(texts, second, strict=True):
         one = attend(text, pair, model=model, max_length=max_length)
@@ -281,7 +302,7 @@ def head_table(
 
 @torch.no_grad()
 def word_states(
-    texts: Sequence[str], word: str, *, model: Loaded = "minilm", max_length: int = 128
+    texts: Iterable[str], word: str, *, model: Loaded = "minilm", max_length: int = 128
 ) -> tuple[list[int], NDArray[np.float32]]:
     """Find a word in texts; give its vector after every layer.
 
@@ -293,11 +314,16 @@ def word_states(
         layer 0 is the sum of the embeddings.
 
     Raises:
-        ValueError: no text has it, or `word` is empty.
+        TypeError: one string, or something that is none.
+        ValueError: no text has it, or `word` is empty or [UNK].
     """
+    texts = as_texts(texts, "text")
     bert, tokenizer = load(BertModel, model)
+    max_length = min(max_length, bert.config.max_position_embeddings)
     device = next(bert.parameters()).device
     wanted = tokenizer.encode(word).tokens[1:-1]
+    if "[UNK]" in wanted:
+        raise ValueError(f"{word!r} is [UNK] to this model, as other words are: choose another")
     which, states = [], []
     for number, text in enumerate(texts if wanted else []):
         one = tokenizer.encode(text, max_length=max_length)
@@ -362,32 +388,38 @@ def switch_off(
     """Give a copy in which heads add nothing to their layer.
 
     The columns of the layer's output matrix that take the head's
-    values become 0. The sizes stay, so the copy is saved and loaded
-    like any model, here and in `transformers`.
+    values become 0, until they are trained again. The sizes stay,
+    so the copy is saved and loaded like any model, here and in
+    `transformers`.
 
     Args:
         model: a BertModel, or one with a head on it.
         heads: for a layer, which of its heads; both from 0 on.
 
     Raises:
+        TypeError: a model without a BertModel in it.
         IndexError: a layer or head that there is not.
 
     Source: Michel, Levy and Neubig 2019, Are sixteen heads really
     better than one?
     """
     twin = copy.deepcopy(model)
-    body: Any = twin if isinstance(twin, BertModel) else twin.bert
-    layers = body.encoder.layers
+    body: nn.Module | None = getattr(twin, "bert", twin)
+    if not isinstance(body, BertModel):
+        name = type(model).__name__
+        raise TypeError(f"a {name} has no BertModel in it")
+    layers: Any = body.encoder.layers
     count = body.config.num_attention_heads
     size = body.config.hidden_size // count  # D
     for layer, chosen in heads.items():
+        strange = set(chosen) - set(range(count))
+        if layer not in range(len(layers)) or strange:
+            raise IndexError(
+                f"layer {layer}, heads {list(chosen)}: there are "
+                f"{len(layers)} layers of {count}"
+            )
+        matrix = layers[layer].attention.output.weight
         for head in chosen:
-            if not (0 <= layer < len(layers) and 0 <= head < count):
-                raise IndexError(
-                    f"layer {layer}, head {head}: there are "
-                    f"{len(layers)} layers of {count}"
-                )
-            matrix = layers[layer].attention.output.weight
             start = head * size
             matrix.data[:, start : start + size] = 0  # (H, D)
     return twin

@@ -8,7 +8,9 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `n` texts or sentences.
 
 import html
 import json
+import operator
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -18,10 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from minibert.bert import BertModel, load
 from minibert.classification import collate
-from minibert.data import leads, not_installed, sentences
+from minibert.data import leads, require, sentences
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -79,6 +82,7 @@ def embed(
     unit: bool = True,
     max_length: int = 256,
     batch_size: int = 32,
+    progress: bool = False,
 ) -> Vectors:
     """Turn each text into one vector.
 
@@ -94,15 +98,17 @@ def embed(
             None pools them all.
         unit: whether to divide each vector by its length, so that a
             product of two is their cosine.
-        max_length: tokens; 256 is what MiniLM was tuned with.
+        max_length: tokens, at most the model's own; 256 is what
+            MiniLM was tuned with.
         batch_size: texts at a time.
+        progress: whether to draw a bar, on a terminal.
 
     Returns:
         (n, H), in the order of `texts`; (L + 1, n, H) of all layers.
 
     Raises:
         TypeError: one string, or something that is none.
-        ValueError: no such layer, or `max_length` above the model's.
+        ValueError: no such layer, or a `batch_size` below 1.
 
     >>> embed(["The Danube is a river.", ""]).shape
     (2, 384)
@@ -110,21 +116,20 @@ def embed(
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings; for one text, give [text]")
     bert, tokenizer = load(BertModel, model)
-    if max_length > bert.config.max_position_embeddings:
-        raise ValueError(
-            f"max_length {max_length} is above the model's "
-            f"{bert.config.max_position_embeddings}"
-        )
+    max_length = min(max_length, bert.config.max_position_embeddings)
     last = bert.config.num_hidden_layers
     if layer is not None and not -last - 1 <= layer <= last:
         raise ValueError(f"layer is {layer}, not {-last - 1} to {last}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, not 1 or more")
     device = next(bert.parameters()).device
     layers = range(last + 1) if layer is None else [layer]
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
     ids = [tokenizer.encode(text, max_length=max_length).ids for text in texts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    for at in range(0, len(order), batch_size):
+    starts = range(0, len(order), batch_size)
+    for at in tqdm(starts, unit="batch", disable=None if progress else True):
         some = order[at : at + batch_size]
         batch = collate([{"input_ids": ids[i]} for i in some], tokenizer.pad_id)
         output = bert(
@@ -173,8 +178,18 @@ def whiten(vectors: Vectors, others: Vectors | None = None, keep: int | None = N
         others: to be changed in their place; None changes `vectors`.
         keep: of the directions, those that vary most; None keeps all.
 
+    Raises:
+        ValueError: more directions than n vectors vary in, n - 1, or none.
+
     Source: Su, Cao, Liu and Ou 2021, Whitening sentence representations.
     """
+    count, width = vectors.shape
+    keep = width if keep is None else keep
+    if not 1 <= keep < count:
+        raise ValueError(
+            f"{keep} directions were asked for, and {count} vectors vary in {count - 1} at "
+            "most: give more vectors, or another keep"
+        )
     mean = vectors.mean(0)
     values, turn = np.linalg.eigh(np.cov(vectors.astype(np.float64), rowvar=False))
     chosen = np.argsort(-values)[:keep]
@@ -224,16 +239,19 @@ def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
 
     The nearest of each of `count` clusters gets 1 plus its share of
     the sentences; the others their cosine with their own centre, less 1.
+    Of vectors all alike (*Stop.* and *stop.*) one is in a cluster's
+    place, so there may be fewer clusters.
 
     Source: Miller 2019, Leveraging BERT for extractive summarization.
     """
     from sklearn.cluster import KMeans
 
+    count = min(count, len(np.unique(vectors.round(5), axis=0)))
     found = KMeans(count, n_init=10, random_state=seed).fit(vectors)
     own = found.cluster_centers_[found.labels_]  # (n, H)
     near = (vectors * to_unit(own)).sum(1).astype(np.float64)
     weights = near - 1
-    for cluster in range(count):
+    for cluster in np.unique(found.labels_):
         mine = np.flatnonzero(found.labels_ == cluster)
         weights[mine[near[mine].argmax()]] = 1 + len(mine) / len(vectors)
     return weights
@@ -257,15 +275,17 @@ METHODS: dict[str, Method] = {
     "first": by_place,
     "random": by_chance,
 }
+NEEDS = {"graph": ["networkx", "scipy"], "clusters": ["sklearn"]}
 
 
 def check_choice(count: int, methods: Sequence[str]) -> None:
     """Refuse a choice that cannot be made, before anything is computed."""
-    if count < 1:
+    if operator.index(count) < 1:
         raise ValueError(f"count is {count}: ask for one sentence or more")
     for method in methods:
         if method not in METHODS:
             raise ValueError(f"method must be one of {list(METHODS)}, not {method!r}")
+        require("book", *NEEDS.get(method, []))
 
 
 def pick(
@@ -281,10 +301,7 @@ def pick(
     different = sorted(first.values())
     weights = np.ones(len(different))
     if len(different) > count:
-        try:
-            weights = METHODS[method](vectors[different], count, seed)
-        except ModuleNotFoundError as error:
-            raise not_installed(str(error.name), "book") from None
+        weights = METHODS[method](vectors[different], count, seed)
     best = np.argsort(-weights, kind="stable")[:count]
     of = dict(zip(different, weights, strict=True))
     return Summary(
@@ -304,9 +321,10 @@ def summarize(
 ) -> Summary:
     """Choose the sentences that stand for a text.
 
-    A sentence that occurs twice is one: its first place counts. A
-    text with no more than `count` different sentences is its own
-    summary.
+    A sentence that occurs twice, letter for letter, is one: its
+    first place counts. A text with no more than `count` different
+    sentences is its own summary. Of a sentence longer than 256
+    tokens the beginning is read.
 
     Args:
         text: of any length, or its sentences already.
@@ -317,7 +335,7 @@ def summarize(
         seed: of "clusters" and of "random".
 
     Raises:
-        TypeError: no text.
+        TypeError: no text, or a count that is no whole number.
         ValueError: no sentence, a count below 1, another method.
         ModuleNotFoundError: "graph" needs networkx and scipy,
             "clusters" scikit-learn.
@@ -415,25 +433,43 @@ class Reference(NamedTuple):
 def read_summaries(path: str | PathLike[str]) -> list[Reference]:
     """Read JSON lines of `{"article": ..., "summary": ...}`.
 
+    Where one of the two is blank, the line is left out with a
+    warning: there is nothing to summarise, or to compare with.
+
     Raises:
-        ValueError: a line that is none, with its number; no line.
+        ValueError: a line that is none, with its number; no line;
+            no UTF-8.
     """
-    out = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    out, blank = [], []
+    try:
+        # Not splitlines(): U+2028 inside a string would count as a line end.
+        with open(path, encoding="utf-8-sig") as file:
+            lines = list(file)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        where = f"{path}, line {number}"
         try:
             row = json.loads(line)
-            one = Reference(row["article"], row["summary"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f'{path}, line {number}, is no {{"article": ..., "summary": ...}}: {error!r}'
-            ) from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{where} is not one JSON object: {error}") from None
+        if not isinstance(row, dict) or not row.keys() >= {*Reference._fields}:
+            held = list(row) if isinstance(row, dict) else f"a {type(row).__name__}"
+            raise ValueError(f'{where} must be {{"article": ..., "summary": ...}}; it has {held}')
+        one = Reference(row["article"], row["summary"])
         if not all(isinstance(part, str) for part in one):
-            raise ValueError(f"{path}, line {number}: article and summary must be strings")
-        out.append(one)
+            raise ValueError(f"{where}: article and summary must be strings")
+        if all(part.strip() for part in one):
+            out.append(one)
+        else:
+            blank.append(number)
     if not out:
-        raise ValueError(f"{path} holds no line")
+        raise ValueError(f"{path} holds no text with a summary")
+    if blank:
+        warnings.warn(f"{path}: left out, with a blank article or summary: lines {blank}",
+                      stacklevel=2)  # fmt: skip
     return out
 
 
@@ -443,15 +479,18 @@ ROUGE = ("rouge1", "rouge2", "rougeL")
 def rouge(summary: str, reference: str) -> dict[str, float]:
     """Give ROUGE-1, -2 and -L, F-measures from 0 to 1, of stemmed words.
 
+    ROUGE-L takes each text as one row of words. Papers on news often
+    mean `rougeLsum`, which goes sentence by sentence and is mostly
+    higher.
+
     Raises:
         ModuleNotFoundError: rouge-score is not installed.
 
     Source: Lin 2004, ROUGE; the package rouge-score.
     """
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ModuleNotFoundError:
-        raise not_installed("rouge-score", "book") from None
+    require("book", "rouge_score")
+    from rouge_score.rouge_scorer import RougeScorer
+
     found = RougeScorer(ROUGE, use_stemmer=True).score(reference, summary)
     return {name: found[name].fmeasure for name in ROUGE}
 
@@ -463,8 +502,10 @@ def evaluate_summaries(
     methods: Sequence[str] = tuple(METHODS),
     model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
     draws: int = 1000,
+    progress: bool = False,
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Score all methods on the same texts.
+    """Score all methods on the same texts; of "clusters" and
+    "random" the first text has seed 0, the next 1, and so on.
 
     Args:
         references: texts with a summary each.
@@ -472,6 +513,7 @@ def evaluate_summaries(
         methods: of `METHODS`.
         model: as in `embed`.
         draws: of the bootstrap over the texts.
+        progress: whether to draw bars, on a terminal.
 
     Returns:
         For each method the mean of ROUGE-1, -2 and -L, 0 to 100, and
@@ -480,19 +522,23 @@ def evaluate_summaries(
     Raises:
         ValueError: no text, or one without a sentence; a count below
             1, another method.
+        ModuleNotFoundError: rouge-score is not installed, or what a
+            method needs.
     """
     check_choice(count, methods)
+    require("book", "rouge_score")
     if not references:
         raise ValueError("there is no text to summarise")
     parts = [sentences(one.article) for one in references]
     if [] in parts:
         number = parts.index([]) + 1
         raise ValueError(f"text {number} of {len(parts)} has no sentence: leave it out")
-    vectors = embed([part for one in parts for part in one], model=model)
+    every = [part for one in parts for part in one]
+    vectors = embed(every, model=model, progress=progress)
     ends = np.cumsum([len(one) for one in parts])
     each = np.split(vectors, ends[:-1])
     table: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for method in methods:
+    for method in tqdm(methods, unit="method", disable=None if progress else True):
         found = [
             rouge(pick(one, mine, count, method, seed).text, reference.summary)
             for seed, (one, mine, reference) in enumerate(

@@ -335,8 +335,16 @@ def test_revisions_are_whole_commits():
 
 def test_shipped_models_are_found(monkeypatch, tmp_path):
     (tmp_path / "models" / "tiny").mkdir(parents=True)
-    monkeypatch.setattr(data.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(data, "MODELS", tmp_path / "models")
     assert resolve("tiny") == tmp_path / "models" / "tiny"
     shutil.rmtree(tmp_path / "models")
     with pytest.raises(FileNotFoundError, match="'tiny'"):
         resolve("tiny")
+
+
+def test_an_unknown_name_is_told_the_known_ones():
+    for files in ([], ["*.safetensors"]):
+        with pytest.raises(FileNotFoundError, match="leads-small, minilm, minilm-mlm, minilm-qa"):
+            resolve("nope", files)
+    with pytest.raises(FileNotFoundError, match=r"there are minilm\)"):
+        resolve("nope", ["no such file"])

@@ -2,9 +2,11 @@
 
 import doctest
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
@@ -60,6 +62,9 @@ def test_table_holds_every_weight(one: Attention) -> None:
     some = one.table(layers=[4, 1])
     assert sorted(set(some["layer"])) == [1, 4]
     assert some["weight"].tolist() == table[table["layer"].isin([1, 4])]["weight"].tolist()
+    assert one.table(layers=[-2, 1, 4]).equals(some)
+    with pytest.raises(IndexError):
+        one.table(layers=[6])
 
 
 def test_any_model_with_a_body() -> None:
@@ -69,6 +74,9 @@ def test_any_model_with_a_body() -> None:
     np.testing.assert_allclose(own.weights, attend(TEXT, model="leads-small").weights, atol=1e-6)
     long = attend("word " * 400, max_length=20)
     assert len(long.pieces) == 20
+    assert len(attend("word " * 400, model="leads-small").pieces) == 96  # all its positions
+    which, _ = word_states(["word " * 400], "word", model="leads-small")
+    assert which == [0]
 
 
 def by_hand(weights: list[list[float]], pieces: list[str], types: list[int]) -> dict:
@@ -113,6 +121,19 @@ def test_kinds_of_heads() -> None:
         head_table([])
     with pytest.raises(ValueError, match="2 texts and 1"):
         head_table(texts, [PAIR])
+    with pytest.raises(TypeError, match="texts must be a list"):
+        head_table(TEXT)
+    with pytest.raises(ValueError, match="without a word"):
+        head_table(["", TEXT])
+    two = pd.Series(texts)
+    pd.testing.assert_frame_equal(head_table(two, two), head_table(texts, texts))
+
+
+def test_tables_say_what_they_need(one: Attention, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for call in (one.table, lambda: head_table([TEXT])):
+        with pytest.raises(ModuleNotFoundError, match=r"pandas is not.*\n.*\[book\]"):
+            call()
 
 
 def without(model: BertModel, layer: int, head: int, states: torch.Tensor) -> torch.Tensor:
@@ -150,9 +171,11 @@ def test_switched_off_head_gives_what_no_values_give(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(again(ids).last_hidden_state, found)
         torch.testing.assert_close(theirs(ids).last_hidden_state, found, atol=1e-5, rtol=0)
-    for layer, head in ((2, 0), (0, 4), (-1, 0)):
+    for layer, heads in ((2, [0]), (0, [4]), (-1, [0]), (9, []), (0, [1, -1])):
         with pytest.raises(IndexError, match="2 layers of 4"):
-            switch_off(model, {layer: [head]})
+            switch_off(model, {layer: heads})
+    with pytest.raises(TypeError, match="a Linear has no BertModel in it"):
+        switch_off(torch.nn.Linear(2, 2), {0: [0]})
 
 
 def test_switch_off_under_a_head() -> None:
@@ -199,6 +222,10 @@ def test_states_of_a_word() -> None:
     for bad in ("zebra", ""):
         with pytest.raises(ValueError, match="stands as a word in none of the 4"):
             word_states(texts, bad)
+    with pytest.raises(ValueError, match="is \\[UNK\\] to this model"):
+        word_states(["🦩 and 🦤"], "🦤")
+    with pytest.raises(TypeError, match="texts must be a list"):
+        word_states("A cell divides.", "cell")
 
 
 def test_view_needs_nothing_and_hides_nothing(one: Attention) -> None:

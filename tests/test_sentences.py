@@ -1,8 +1,10 @@
 """Sentence vectors, neighbours and summaries: against their peers, and by properties."""
 
+import copy
 import doctest
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +82,29 @@ def test_layers_and_lengths() -> None:
     assert embed([]).shape == (0, 384)
 
 
+def test_a_model_with_few_positions() -> None:
+    long = ["word " * 300]
+    short = [long[0][: 5 * 94]]  # leads-small has 96 positions
+    small = embed(long, model="leads-small")
+    np.testing.assert_allclose(small, embed(short, model="leads-small"), atol=1e-6)
+    assert summarize("One. Two. Three.", 2, model="leads-small").text
+
+
+def test_a_model_that_is_still_in_training() -> None:
+    bert, tokenizer = load(BertModel, "minilm")
+    bert = copy.deepcopy(bert).train()
+    with pytest.raises(ValueError, match=r"training mode.*call model\.eval\(\)"):
+        embed(["a"], model=(bert, tokenizer))
+    assert bert.training
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
         (("one text",), TypeError, r"give \[text\]"),
         ((["a"], {"layer": 7}), ValueError, "layer is 7, not -7 to 6"),
-        ((["a"], {"max_length": 600}), ValueError, "600 is above the model's 512"),
+        ((["a"], {"batch_size": 0}), ValueError, "batch_size is 0"),
+        ((["a"], {"model": 7}), TypeError, "a name, a folder, or a model and its"),
         (([1],), TypeError, "string"),
     ],
 )
@@ -118,6 +137,11 @@ def test_whitened_vectors_vary_alike() -> None:
     np.testing.assert_allclose(np.cov(white, rowvar=False), np.eye(8), atol=1e-2)
     assert whiten(vectors, vectors[:3], keep=2).shape == (3, 2)
     np.testing.assert_allclose(whiten(vectors, vectors[:3]), white[:3], atol=1e-5)
+    np.testing.assert_allclose(np.cov(whiten(vectors[:9]), rowvar=False), np.eye(8), atol=1e-2)
+    with pytest.raises(ValueError, match="8 directions were asked for.*8 vectors vary in 7"):
+        whiten(vectors[:8])
+    with pytest.raises(ValueError, match="0 directions were asked for"):
+        whiten(vectors, keep=0)
 
 
 @given(
@@ -150,6 +174,14 @@ def test_clusters_give_one_sentence_each() -> None:
     assert sorted(i // 5 for i in summary.chosen) == [0, 1, 2]
 
 
+@pytest.mark.filterwarnings("error")
+def test_clusters_of_vectors_that_are_all_alike() -> None:
+    vectors = np.repeat(np.eye(2, 6, dtype=np.float32), [4, 1], 0)
+    summary = pick(list("abcde"), vectors, 3, "clusters")
+    assert len(summary.chosen) == 3 and {0, 4} <= set(summary.chosen)
+    assert np.isfinite(summary.weights).all()
+
+
 def test_graph_is_pagerank_by_hand() -> None:
     """The power method, written out."""
     vectors = to_unit(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32))
@@ -177,6 +209,8 @@ def test_summaries_of_texts() -> None:
         ("", {}, ValueError, "no sentence"),
         ([], {}, ValueError, "no sentence"),
         ("A. B.", {"count": 0}, ValueError, "count is 0"),
+        ("A. B.", {"count": 1.5}, TypeError, "float"),
+        (b"A. B.", {}, TypeError, "string"),
         ("A.", {"method": "best"}, ValueError, "'graph', 'centroid'.*not 'best'"),
         (None, {}, TypeError, "None"),
     ],
@@ -213,9 +247,10 @@ def test_rouge_by_hand() -> None:
 
 
 def references(path: Path) -> list[Reference]:
-    some = [Reference(one.text, one.description) for one in leads("dev")[:12]]
+    some = [Reference(one.text, one.description) for one in leads("dev")[:14] if one.description]
+    some[3] = Reference(some[3].article + "\u2028", some[3].summary)
     lines = [json.dumps(one._asdict(), ensure_ascii=False) for one in some]
-    path.write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    path.write_text("\ufeff" + "\n".join(lines) + "\n\n", encoding="utf-8")
     return some
 
 
@@ -244,6 +279,11 @@ def test_a_choice_is_checked_before_anything_is_embedded(
         evaluate_summaries(some, methods=["graf"])
     with pytest.raises(ValueError, match="count is 0"):
         evaluate_summaries(some, 0)
+    for missing in ("networkx", "scipy", "sklearn", "rouge_score"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, missing, None)
+            with pytest.raises(ModuleNotFoundError, match=rf"{missing} is .*\n.*\[book\]"):
+                evaluate_summaries(some)
     with pytest.raises(ValueError, match="method must be one of"):
         summarize("One is odd. Two is even.", method="graf")
 
@@ -252,21 +292,42 @@ def test_a_choice_is_checked_before_anything_is_embedded(
     ("text", "said"),
     [
         ('{"article": "a", "summary": "b"}\n{"article": 1}', "line 2"),
+        ('{"article": "a", "highlights": "b"}', r"line 1 must be.*\['article', 'highlights'\]"),
+        ('["a", "b"]', "line 1 must be.*it has a list"),
         ('{"article": "a", "summary": 3}', "line 1.*must be strings"),
-        ("not json", "line 1"),
-        ("\n", "holds no line"),
-        ('{"article": "", "summary": "b"}', "text 1 of 1 has no sentence"),
+        ("not json", "line 1 is not one JSON object"),
+        ("\n", "holds no text with a summary"),
+        ('{"article": "", "summary": "b"}', "holds no text with a summary"),
+        (b'{"article": "caf\xe9", "summary": "b"}', "not UTF-8"),
     ],
 )
 def test_bad_files(
-    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str | bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "bad.jsonl"
-    file.write_text(text)
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
     assert main(["sentences", "evaluate", str(file)]) == 1
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     assert re.search(said, error)
+
+
+def test_blank_lines_are_left_out_and_named(tmp_path: Path) -> None:
+    file = tmp_path / "some.jsonl"
+    rows = [("a b", "c"), (" ", "c"), ("d", "e"), ("f", "")]
+    file.write_text("\n".join(json.dumps({"article": x, "summary": y}) for x, y in rows))
+    with pytest.warns(UserWarning, match=r"some.jsonl: left out.*lines \[2, 4\]"):
+        assert read_summaries(file) == [Reference("a b", "c"), Reference("d", "e")]
+    with pytest.raises(ValueError, match="text 2 of 2 has no sentence"):
+        evaluate_summaries([Reference("One is odd.", "One."), Reference("", "c")])
+
+
+@pytest.mark.parametrize("flag", ["--count", "--threads"])
+@pytest.mark.parametrize("number", ["0", "-1", "two"])
+def test_bad_numbers(flag: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sentences", "evaluate", "no such file", flag, number])
+    assert "whole number of 1 or more" in capsys.readouterr().err
 
 
 def test_examples() -> None:

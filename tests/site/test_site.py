@@ -14,7 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
+import numpy as np
 import pytest
+
+from minibert.inside import Attention, attention_view
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("MINIBERT_SITE", ROOT / "_build" / "html"))
@@ -187,3 +190,15 @@ def test_attention_shows_a_row_where_scripts_do_not_run(browser, server):
     page.goto(f"{server}/{next(name for name in PAGES if '/13-' in name)}")
     assert page.locator('[id^="attention-"] .t span').count() > 10
     context.close()
+
+
+def test_two_figures_of_one_text_answer_each_for_itself(page):
+    one = Attention(["a", "b"], [0, 0], np.eye(2, dtype=np.float32)[None, None])
+    page.set_content(2 * attention_view(one, query=0))
+    views = page.locator('[id^="attention-"]')
+    assert views.count() == 2
+    for i in range(2):
+        assert views.nth(i).locator("select.l option").count() == 1
+        views.nth(i).locator(".t span").nth(1).hover()
+        assert views.nth(i).locator(".t span").nth(1).get_attribute("title") == "1.00"
+    assert page.errors == []
