@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ Vectors = NDArray[np.float32]
 Pool = Callable[[Tensor, Tensor], Tensor]
 
 
-def to_unit(vectors: Vectors) -> Vectors:
+def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
     """Divide vectors by their lengths."""
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
@@ -238,7 +238,8 @@ def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
     """Weigh sentences by k-means: the one nearest to each centre first.
 
     The nearest of each of `count` clusters gets 1 plus its share of
-    the sentences; the others their cosine with their own centre, less 1.
+    the sentences, of equally near ones, as two by themselves are, the
+    earlier; the others their cosine with their own centre, less 1.
     Of vectors all alike (*Stop.* and *stop.*) one is in a cluster's
     place, so there may be fewer clusters.
 
@@ -246,10 +247,11 @@ def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
     """
     from sklearn.cluster import KMeans
 
+    vectors = to_unit(vectors.astype(np.float64))
     count = min(count, len(np.unique(vectors.round(5), axis=0)))
-    found = KMeans(count, n_init=10, random_state=seed).fit(vectors)
+    found = KMeans(count, n_init=30, random_state=seed).fit(vectors)
     own = found.cluster_centers_[found.labels_]  # (n, H)
-    near = (vectors * to_unit(own)).sum(1).astype(np.float64)
+    near = (vectors * to_unit(own)).sum(1).round(9)
     weights = near - 1
     for cluster in np.unique(found.labels_):
         mine = np.flatnonzero(found.labels_ == cluster)

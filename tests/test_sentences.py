@@ -174,6 +174,15 @@ def test_clusters_give_one_sentence_each() -> None:
     assert sorted(i // 5 for i in summary.chosen) == [0, 1, 2]
 
 
+def test_of_two_in_a_cluster_the_earlier() -> None:
+    """Both are as near to their centre; rounding does not decide."""
+    chance = np.random.default_rng(0)
+    for _ in range(20):
+        pairs = np.repeat(np.eye(3, 8), 2, 0) + chance.normal(size=(6, 8)) / 6
+        vectors = to_unit(pairs + 1e-7 * chance.normal(size=(6, 8))).astype(np.float32)
+        assert pick(list("abcdef"), vectors, 3, "clusters").chosen == (0, 2, 4)
+
+
 @pytest.mark.filterwarnings("error")
 def test_clusters_of_vectors_that_are_all_alike() -> None:
     vectors = np.repeat(np.eye(2, 6, dtype=np.float32), [4, 1], 0)
