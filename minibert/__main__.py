@@ -339,6 +339,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     try:
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; nothing more is to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"minibert: {error}", file=sys.stderr)
         return 1

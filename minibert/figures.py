@@ -200,11 +200,11 @@ def _box(
         )  # fmt: skip
 
 
-def _arrow(ax: Axes, x: float, y0: float, y1: float) -> None:
+def _arrow(ax: Axes, x: float, y0: float, y1: float, x1: float | None = None) -> None:
     ax.add_patch(
         FancyArrowPatch(
-            (x, y0), (x, y1), arrowstyle="-|>", mutation_scale=9, linewidth=1.0,
-            color=COLOURS["faint"], zorder=1,
+            (x, y0), (x if x1 is None else x1, y1), arrowstyle="-|>", mutation_scale=9,
+            linewidth=1.0, color=COLOURS["faint"], zorder=1,
         )
     )  # fmt: skip
 
@@ -283,7 +283,7 @@ def bert_map(*lit: str) -> tuple[Figure, str]:
         _box(ax, left + i * step, 7.2, 0.84, 0.56, f"$h_{i}$", COLOURS["ink"], "encoder" in on, 9)
     ax.text(left - 0.15, 7.48, "vectors", ha="right", va="center", fontsize=10)
 
-    _arrow(ax, left + 0.42, 7.78, 8.08)
+    _arrow(ax, left + 0.2, 7.78, 8.08)
     _box(ax, left, 8.1, 1.55, 0.56, "pooler", COLOURS["layer"], "pooler" in on, 9.5)
     heads = [
         ("nsp", "next\nsentence?", left), ("class", "which\nclass?", left + 1.65),
@@ -293,16 +293,20 @@ def bert_map(*lit: str) -> tuple[Figure, str]:
     for name, label, x in heads:
         _box(ax, x, 9.05, 1.55, 0.95, label, COLOURS["masked"], name in on, 8.5)
     _arrow(ax, left + 0.6, 8.68, 9.03)
-    ax.plot([left + 0.95, left + 2.4], [8.68, 9.03], color=COLOURS["faint"], lw=1, zorder=1)
-    for x in (left + 4.7, left + 5.72, left + 7.37):
-        _arrow(ax, x, 7.78, 9.03)
+    _arrow(ax, left + 0.95, 8.68, 9.03, left + 2.4)
+    middles = [left + 0.42 + i * step for i in range(len(words))]
+    for x in middles:  # all vectors go to the other three heads
+        ax.plot([x, x], [7.8, 7.93], color=COLOURS["faint"], lw=1, zorder=1)
+    ax.plot([middles[0], middles[-1]], [7.93, 7.93], color=COLOURS["faint"], lw=1, zorder=1)
+    for _, _, x in heads[2:]:
+        _arrow(ax, x + 0.775, 7.91, 9.03)
     ax.text(left - 0.15, 9.5, "heads", ha="right", va="center", fontsize=10)
 
     parts = ", ".join(PARTS[name] for name in PARTS if name in on) if lit else "every part"
     alt = f"""Map of BERT from bottom to top: text, tokens, token plus segment plus
         position embeddings, L layers of self-attention and feed-forward, one vector for
-        each token, and heads for next sentence, class, masked word, answer and sentence
-        vector. Lit up here: {parts}."""
+        each token; heads for next sentence and class on the first vector, by way of the
+        pooler, and for masked word, answer and sentence vector on all. Lit up here: {parts}."""
     return fig, " ".join(textwrap.dedent(alt).split())
 
 

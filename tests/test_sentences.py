@@ -4,13 +4,14 @@ import copy
 import doctest
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
@@ -144,6 +145,7 @@ def test_whitened_vectors_vary_alike() -> None:
         whiten(vectors, keep=0)
 
 
+@settings(deadline=None)  # k-means, thirty times
 @given(
     parts=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=12),
     count=st.integers(1, 14),
@@ -277,6 +279,17 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
             assert low <= mean <= high
     first = [rouge(sentences(x.article)[0], x.summary)["rouge1"] for x in some]
     assert table["first"]["rouge1"][0] == pytest.approx(100 * np.mean(first))
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    references(tmp_path / "some.jsonl")
+    command = [sys.executable, "-m", "minibert", "sentences", "evaluate", "some.jsonl"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 def test_a_choice_is_checked_before_anything_is_embedded(
