@@ -96,7 +96,7 @@ def test_spans_are_those_of_their_post_processing():
     questions = [by_id[case["id"]] for case in cases]
     tokenizer = Tokenizer.from_pretrained("minilm")
     length, stride = SAID["length"], SAID["stride"]
-    model = MadeUp(questions, tokenizer, length, stride)
+    model = MadeUp(questions, tokenizer, length, stride).eval()
     for case, one in zip(cases, questions, strict=True):
         windows = cut_windows(one.question, one.context, tokenizer, length, stride)
         assert len(windows.rows) == case["windows"]
