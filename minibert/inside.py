@@ -404,7 +404,7 @@ def switch_off(
     better than one?
     """
     twin = copy.deepcopy(model)
-    body: nn.Module | None = getattr(twin, "bert", twin)
+    body = getattr(twin, "bert", twin)
     if not isinstance(body, BertModel):
         name = type(model).__name__
         raise TypeError(f"a {name} has no BertModel in it")
