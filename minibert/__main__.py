@@ -294,7 +294,6 @@ def run_qa_evaluate(args: argparse.Namespace) -> None:
     """Do `python -m minibert qa evaluate`."""
     questions = read_squad(args.file)
     model, tokenizer = load(BertForQuestionAnswering, args.model)
-    model.to(processes().device)
     threshold = args.threshold
     if threshold is None and not all(one.answers for one in questions):
         threshold = model.config.extra.get("no_answer_threshold")
@@ -319,7 +318,6 @@ def run_sentences_evaluate(args: argparse.Namespace) -> None:
     """Do `python -m minibert sentences evaluate`."""
     references = read_summaries(args.file)
     model, tokenizer = load(BertModel, args.model)
-    model.to(processes().device)
     print(f"{len(references):,} texts, {args.count} sentence(s) each, vectors of {args.model}")
     print("ROUGE, 0 to 100, with 95 % bootstrap intervals", flush=True)
     table = evaluate_summaries(references, args.count, model=(model, tokenizer), progress=True)

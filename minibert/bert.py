@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from minibert.data import resolve
+from minibert.device import Device, best_device
 from minibert.embeddings import Embeddings
 from minibert.tokens import Tokenizer
 from minibert.transformer import Encoder, EncoderLayer, padding_mask
@@ -190,6 +191,11 @@ class BertPreTrainedModel(nn.Module):
                 f"config must be a BertConfig, not {type(config).__name__}"
             )
         self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; what they are given belongs there."""
+        return next(self.parameters()).device
 
     def initialise(self) -> None:
         """Start as BERT starts: N(0, 0.02), biases and [PAD] zero."""
@@ -762,7 +768,9 @@ Kind = TypeVar("Kind", bound=BertPreTrainedModel)
 
 
 def load(
-    kind: type[Kind], model: str | Path | tuple[Kind, Tokenizer]
+    kind: type[Kind],
+    model: str | Path | tuple[Kind, Tokenizer],
+    device: Device | None = None,
 ) -> tuple[Kind, Tokenizer]:
     """Get a model and its tokenizer, for a function on strings.
 
@@ -770,15 +778,22 @@ def load(
         kind: the class, such as `BertModel`.
         model: a shipped name, a folder or a hub id; read once for
             all who ask, and again when its files change. Or the two,
-            already loaded.
+            already loaded, which stay on the device they are on.
+        device: where to put what is named; None for the best.
 
     Raises:
         TypeError: something else.
-        ValueError: a model in training mode.
+        ValueError: a model in training mode, or a device for one
+            that is loaded.
         FileNotFoundError, ValueError: see `from_pretrained`.
     """
     if isinstance(model, tuple):
         ours, tokenizer = model
+        if device is not None:
+            raise ValueError(
+                f"the model is loaded, on {ours.device}, and used there: "
+                "leave device out, or call model.to(device) first"
+            )
         if not isinstance(ours, kind):
             raise TypeError(
                 f"the model must be a {kind.__name__}, not a "
@@ -787,7 +802,8 @@ def load(
     elif isinstance(model, (str, PathLike)):
         folder = find_folder(model, ["*.safetensors", "config.json"])
         times = [file.stat().st_mtime_ns for file in folder.iterdir()]
-        ours, tokenizer = load_once(kind, folder, max(times))  # type: ignore[arg-type]
+        where = best_device() if device is None else torch.device(device)
+        ours, tokenizer = load_once(kind, folder, max(times), where)  # type: ignore[arg-type]
     else:
         raise TypeError(
             "model must be a name, a folder, or a model and its "
@@ -803,11 +819,11 @@ def load(
 
 @lru_cache(maxsize=4)
 def load_once(
-    kind: type[Kind], folder: Path, changed: int
+    kind: type[Kind], folder: Path, changed: int, device: torch.device
 ) -> tuple[Kind, Tokenizer]:
     """Read a folder; `changed` makes a new reading of a new file."""
     with warnings.catch_warnings():  # of other heads in the file
         only = r"(?s)(?!.*not in the file).*has no use for it"
         warnings.filterwarnings("ignore", only)
-        model = kind.from_pretrained(folder)
+        model = kind.from_pretrained(folder).to(device)
     return model, Tokenizer.from_pretrained(folder)

@@ -24,6 +24,7 @@ from minibert.bert import (
     BertPreTrainedModel,
     load,
 )
+from minibert.device import Device, can_look
 from minibert.mlm import IGNORE, at_labels, mean_loss
 from minibert.tokens import Encoding, Tokenizer
 from minibert.training import (
@@ -218,8 +219,7 @@ def class_loss(
         raise ValueError(
             f"{name} is {tuple(labels.shape)}, not ({rows},): one for each row"
         )
-    blind = labels.is_meta or torch.compiler.is_compiling()
-    if not blind and ((labels < 0) | (labels >= count)).any():
+    if can_look(labels) and ((labels < 0) | (labels >= count)).any():
         raise IndexError(
             f"{name} must be 0 to {count - 1}, but hold "
             f"{labels.min().item()} to {labels.max().item()}{hint}"
@@ -410,7 +410,6 @@ def predict(
     Returns:
         For each row (C,), or (S, C) where tokens are scored.
     """
-    device = next(model.parameters()).device
     order = sorted(
         range(len(rows)), key=lambda i: len(rows[i]["input_ids"])
     )
@@ -419,7 +418,7 @@ def predict(
         some = order[at : at + batch_size]
         batch = collate([rows[i] for i in some], pad_id)
         batch.pop("labels", None)
-        inputs = {name: x.to(device) for name, x in batch.items()}
+        inputs = {name: x.to(model.device) for name, x in batch.items()}
         logits = model(**inputs).logits.float().cpu()
         for i, scores in zip(some, logits, strict=True):
             size = len(rows[i]["input_ids"])
@@ -648,15 +647,20 @@ Tagger = tuple[BertForTokenClassification, Tokenizer]
 
 @torch.no_grad()
 def classify(
-    text: str, *, model: str | Path | Classifier
+    text: str,
+    *,
+    model: str | Path | Classifier,
+    device: Device | None = None,
 ) -> dict[str, float]:
     """Give the probability of each class, the likeliest first.
 
     Args:
         text: what is beyond the model's length is cut off.
         model: a folder, a hub id, or a model and its tokenizer.
+        device: where to put a model that is named; None for the
+            best.
     """
-    bert, tokenizer = load(BertForSequenceClassification, model)
+    bert, tokenizer = load(BertForSequenceClassification, model, device)
     limit = bert.config.max_position_embeddings
     row = text_row(text, tokenizer, max_length=limit)
     (logits,) = predict(bert, [row], tokenizer.pad_id)
@@ -665,17 +669,24 @@ def classify(
 
 
 @torch.no_grad()
-def tag(text: str, *, model: str | Path | Tagger) -> list[Span]:
+def tag(
+    text: str,
+    *,
+    model: str | Path | Tagger,
+    device: Device | None = None,
+) -> list[Span]:
     """Give the tagged spans of a text, in their order.
 
     Args:
         text: one that the model can read whole.
         model: a folder, a hub id, or a model and its tokenizer.
+        device: where to put a model that is named; None for the
+            best.
 
     Raises:
         ValueError: too long: tag it sentence by sentence.
     """
-    bert, tokenizer = load(BertForTokenClassification, model)
+    bert, tokenizer = load(BertForTokenClassification, model, device)
     limit, one = bert.config.max_position_embeddings, tokenizer.encode(text)
     if len(one.ids) > limit:
         raise ValueError(

@@ -9,6 +9,8 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `V` vocabulary.
 import torch
 from torch import Tensor, nn
 
+from minibert.device import can_look
+
 __all__ = ["Embeddings", "extend_positions", "sinusoids"]
 
 
@@ -110,8 +112,7 @@ def check_ids(name: str, ids: Tensor, rows: int) -> None:
     Raises:
         TypeError: not an integer tensor.
         ValueError: not (B, S), or empty.
-        IndexError: an id without a row (not looked for on the meta
-            device or while compiling: there are no values there).
+        IndexError: an id without a row, where `can_look`.
     """
     if not isinstance(ids, Tensor):
         raise TypeError(
@@ -133,7 +134,7 @@ def check_ids(name: str, ids: Tensor, rows: int) -> None:
             f"{name} is empty, {tuple(ids.shape)}: give at least "
             "one text of at least one token"
         )
-    if ids.is_meta or torch.compiler.is_compiling():
+    if not can_look(ids):
         return
     low, high = ids.aminmax()
     if low < 0 or high >= rows:

@@ -22,6 +22,7 @@ from torch import nn
 
 from minibert.bert import BertModel, load
 from minibert.data import require
+from minibert.device import Device
 from minibert.tokens import Tokenizer, as_texts
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ Loaded = str | Path | tuple[BertModel, Tokenizer]
 
 @torch.no_grad()
 def attend(
-    text: str, pair: str | None = None, *, model: Loaded = "minilm", max_length: int = 128
+    text: str, pair: str | None = None, *, model: Loaded = "minilm",
+    device: Device | None = None, max_length: int = 128,
 ) -> Attention:
     """Compute the attention of a text, or of a pair of texts.
 
@@ -102,6 +104,8 @@ def attend(
         pair: the second, segment 1.
         model: a shipped name, a folder, a hub id, or a BertModel with
             its tokenizer.
+        device: where to put a model that is named; None for the
+            best.
         max_length: tokens, at most the model's own; what is beyond is
             cut off.
 
@@ -112,13 +116,11 @@ def attend(
     >>> attend("The dog bit the man.").weights.shape
     (6, 12, 8, 8)
     """
-    bert, tokenizer = load(BertModel, model)
+    bert, tokenizer = load(BertModel, model, device)
     max_length = min(max_length, bert.config.max_position_embeddings)
     second = None if pair is None else [pair]
     batch = tokenizer([text], second, max_length=max_length)
-    device = next(bert.parameters()).device
-    moved = (part.to(device) for part in batch)
-    maps = bert(*moved, output_attentions=True).attentions
+    maps = bert(*batch.to(bert.device), output_attentions=True).attentions
     return Attention(
         tokenizer.tokens(batch.input_ids[0]),
         batch.token_type_ids[0].tolist(),
@@ -259,7 +261,7 @@ def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
 
 def head_table(
     texts: Iterable[str], pairs: Iterable[str] | None = None, *, model: Loaded = "minilm",
-    max_length: int = 64,
+    device: Device | None = None, max_length: int = 64,
 ) -> "pd.DataFrame":  # fmt: skip
     """Measure every head over many texts; say what it does most.
 
@@ -286,7 +288,7 @@ def head_table(
         raise ValueError(f"{len(texts)} texts and {len(second)} pairs: give each text its own")
     tables = []
     for text, pair in zip(texts, second, strict=True):
-        one = attend(text, pair, model=model, max_length=max_length)
+        one = attend(text, pair, model=model, device=device, max_length=max_length)
         index = pd.MultiIndex.from_product(
             map(range, one.weights.shape[:2]), names=["layer", "head"]
         )
@@ -302,7 +304,8 @@ def head_table(
 
 @torch.no_grad()
 def word_states(
-    texts: Iterable[str], word: str, *, model: Loaded = "minilm", max_length: int = 128
+    texts: Iterable[str], word: str, *, model: Loaded = "minilm",
+    device: Device | None = None, max_length: int = 128,
 ) -> tuple[list[int], NDArray[np.float32]]:
     """Find a word in texts; give its vector after every layer.
 
@@ -318,9 +321,8 @@ def word_states(
         ValueError: no text has it, or `word` is empty or [UNK].
     """
     texts = as_texts(texts, "text")
-    bert, tokenizer = load(BertModel, model)
+    bert, tokenizer = load(BertModel, model, device)
     max_length = min(max_length, bert.config.max_position_embeddings)
-    device = next(bert.parameters()).device
     wanted = tokenizer.encode(word).tokens[1:-1]
     if "[UNK]" in wanted:
         raise ValueError(f"{word!r} is [UNK] to this model, as other words are: choose another")
@@ -330,7 +332,7 @@ def word_states(
         at = find(one.tokens, one.words, wanted)
         if at is None:
             continue
-        ids = torch.tensor([one.ids], device=device)
+        ids = torch.tensor([one.ids], device=bert.device)
         layers = bert(ids, output_hidden_states=True).hidden_states
         some = [x[0, at : at + len(wanted)].mean(0) for x in layers]
         which.append(number)

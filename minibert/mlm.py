@@ -20,6 +20,7 @@ from minibert.bert import (
     BertPreTrainedModel,
     load,
 )
+from minibert.device import Device
 from minibert.tokens import SPECIAL, Tokenizer
 
 __all__ = [
@@ -271,7 +272,11 @@ Pair = tuple[BertForMaskedLM, Tokenizer]
 
 @torch.no_grad()
 def fill_mask(
-    text: str, k: int = 5, *, model: str | Pair = "minilm-mlm"
+    text: str,
+    k: int = 5,
+    *,
+    model: str | Pair = "minilm-mlm",
+    device: Device | None = None,
 ) -> list[Blank]:
     """Say which pieces may stand at each [MASK] of a text.
 
@@ -283,6 +288,8 @@ def fill_mask(
         k: how many pieces for each.
         model: a shipped name, a folder, a hub id, or a model and
             its tokenizer.
+        device: where to put a model that is named; None for the
+            best, `best_device`.
 
     Returns:
         A `Blank` for each [MASK], in the order of the text.
@@ -291,7 +298,7 @@ def fill_mask(
         ValueError: no [MASK], `k` below 1 or above V, or a text
             that is too long for the model.
     """
-    bert, tokenizer = load(BertForMaskedLM, model)
+    bert, tokenizer = load(BertForMaskedLM, model, device)
     ids = encode_blanks(text, bert, tokenizer)  # (1, S)
     if not 1 <= k <= len(tokenizer):
         raise ValueError(f"k is {k}, not 1 to {len(tokenizer)}")
@@ -319,8 +326,7 @@ def encode_text(
             f"the text has {len(ids)} tokens, the model takes {limit}: "
             "shorten it"
         )
-    device = bert.bert.embeddings.token.weight.device
-    return torch.tensor([ids], device=device)
+    return torch.tensor([ids], device=bert.device)
 
 
 def encode_blanks(
@@ -338,13 +344,17 @@ def encode_blanks(
 
 @torch.no_grad()
 def fill_one_by_one(
-    text: str, *, model: str | Pair = "minilm-mlm"
+    text: str,
+    *,
+    model: str | Pair = "minilm-mlm",
+    device: Device | None = None,
 ) -> str:
     """Fill every [MASK], the surest first, each seeing the last.
 
     Args:
         text: with one [MASK] or more.
         model: as in `fill_mask`.
+        device: as there.
 
     Returns:
         The text as `Tokenizer.decode` gives it: normalised.
@@ -352,7 +362,7 @@ def fill_one_by_one(
     Raises:
         ValueError: as in `fill_mask`.
     """
-    bert, tokenizer = load(BertForMaskedLM, model)
+    bert, tokenizer = load(BertForMaskedLM, model, device)
     ids = encode_blanks(text, bert, tokenizer)  # (1, S)
     while (blank := ids == tokenizer.mask_id).any():
         logits = bert(ids).logits[blank]  # (N, V)
@@ -365,13 +375,17 @@ def fill_one_by_one(
 
 @torch.no_grad()
 def pseudo_log_likelihood(
-    text: str, *, model: str | Pair = "minilm-mlm"
+    text: str,
+    *,
+    model: str | Pair = "minilm-mlm",
+    device: Device | None = None,
 ) -> Tensor:
     """Hide each piece of a text in turn; how likely is it there?
 
     Args:
         text: anything with a piece in it.
         model: as in `fill_mask`.
+        device: as there.
 
     Returns:
         The S natural logarithms of the pieces' probabilities. Their
@@ -382,7 +396,7 @@ def pseudo_log_likelihood(
 
     Source: Salazar et al. 2020, section 2.
     """
-    bert, tokenizer = load(BertForMaskedLM, model)
+    bert, tokenizer = load(BertForMaskedLM, model, device)
     ids = encode_text(text, bert, tokenizer)  # (1, S + 2)
     places = torch.arange(1, ids.shape[1] - 1, device=ids.device)
     scores = []
@@ -403,6 +417,7 @@ def guess_words(
     words: Sequence[str],
     *,
     model: str | Pair = "minilm-mlm",
+    device: Device | None = None,
     seed: int = 0,
 ) -> list[tuple[str, str]]:
     """Hide some words of texts, and guess them.
@@ -415,6 +430,7 @@ def guess_words(
         texts: each short enough for the model.
         words: lower-case words, pieces of the model's vocabulary.
         model: as in `fill_mask`.
+        device: as there.
         seed: of the places.
 
     Returns:
@@ -424,7 +440,7 @@ def guess_words(
         LookupError: a word that is no piece of the vocabulary.
         ValueError: see `fill_mask`.
     """
-    bert, tokenizer = load(BertForMaskedLM, model)
+    bert, tokenizer = load(BertForMaskedLM, model, device)
     chance = torch.Generator().manual_seed(seed)
     known = torch.tensor([tokenizer.id(word) for word in words])
     inner = torch.tensor(

@@ -22,6 +22,7 @@ from minibert.bert import (
     BertPreTrainedModel,
     load,
 )
+from minibert.device import Device, can_look
 from minibert.tokens import Batch, Tokenizer
 
 __all__ = [
@@ -343,8 +344,7 @@ def pair_loss(logits: Tensor, labels: Tensor) -> Tensor:
             f"next_sentence_label is {tuple(labels.shape)}, not "
             f"{tuple(logits.shape[:1])}: one for each row"
         )
-    blind = labels.is_meta or torch.compiler.is_compiling()
-    if not blind and ((labels != 0) & (labels != 1)).any():
+    if can_look(labels) and ((labels != 0) & (labels != 1)).any():
         raise ValueError(
             "next_sentence_label must be 0 (is next) or 1 (is not), "
             f"but holds {labels.unique().tolist()}"
@@ -361,6 +361,7 @@ def next_sentence(
     second: str,
     *,
     model: str | Judge = "leads-small",
+    device: Device | None = None,
 ) -> float:
     """Give the probability that `second` follows `first`.
 
@@ -370,10 +371,11 @@ def next_sentence(
             are too long for the model.
         model: a shipped name, a folder, a hub id, or a model and
             its tokenizer.
+        device: where to put a model that is named; None for the
+            best.
     """
-    bert, tokenizer = load(BertForNextSentencePrediction, model)
+    bert, tokenizer = load(BertForNextSentencePrediction, model, device)
     limit = bert.config.max_position_embeddings
     batch = tokenizer([first], [second], max_length=limit)
-    device = bert.seq_relationship.weight.device
-    logits = bert(*batch.to(device)).logits  # (1, 2)
+    logits = bert(*batch.to(bert.device)).logits  # (1, 2)
     return logits.softmax(-1)[0, 0].item()

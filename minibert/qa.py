@@ -36,6 +36,7 @@ from minibert.bert import (
 )
 from minibert.classification import class_loss, collate
 from minibert.data import leads
+from minibert.device import Device
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -416,7 +417,6 @@ def look(
     pad_id: int, longest: int, count: int,
 ) -> list[Found]:  # fmt: skip
     """Read one window each of several questions."""
-    device = model.qa_outputs.weight.device
     batch = collate([windows.rows[i] for windows, _, i in some], pad_id)
     begin, end = np.zeros((2, *batch["input_ids"].shape), bool)
     for row, (windows, trusted, i) in enumerate(some):
@@ -424,7 +424,7 @@ def look(
         text = slice(windows.column, windows.column + last - first)
         begin[row, text] = trusted[first:last] == i
         end[row, text] = True
-    output = model(**{name: x.to(device) for name, x in batch.items()})
+    output = model(**{name: x.to(model.device) for name, x in batch.items()})
     starts, ends = (
         scores.float().cpu().masked_fill(~torch.from_numpy(where), -math.inf)
         for scores, where in [(output.start_logits, begin), (output.end_logits, end)]
@@ -483,6 +483,7 @@ def answer_all(
     questions: Sequence[Question],
     *,
     model: str | Path | Reader = "minilm-qa",
+    device: Device | None = None,
     threshold: float | None = None,
     others: int = 0,
     longest: int = 30,
@@ -497,7 +498,8 @@ def answer_all(
 
     Args:
         questions: each with its text.
-        model: as in `answer`, and the next three.
+        model: as in `answer`, and the next four.
+        device: see there.
         threshold: see there.
         others: see there.
         longest: see there.
@@ -508,7 +510,7 @@ def answer_all(
     Returns:
         One for each question, in their order.
     """
-    bert, tokenizer = load(BertForQuestionAnswering, model)
+    bert, tokenizer = load(BertForQuestionAnswering, model, device)
     max_length = min(max_length, bert.config.max_position_embeddings)
     windows = [
         cut_windows(x.question, x.context, tokenizer, max_length, doc_stride)
@@ -541,6 +543,7 @@ def answer(
     context: str,
     *,
     model: str | Path | Reader = "minilm-qa",
+    device: Device | None = None,
     threshold: float | None = None,
     others: int = 3,
     longest: int = 30,
@@ -554,6 +557,8 @@ def answer(
         context: the text, of any length.
         model: a name that ships, a folder, a hub id, or a model and
             its tokenizer.
+        device: where to put a model that is named; None for the
+            best.
         threshold: how far the score of no answer may lie above that
             of the best span; beyond it the answer is "". None
             always gives a span.
@@ -575,8 +580,8 @@ def answer(
             raise TypeError(f"{name} must be a string, not {text!r}")
     one = answer_all(
         [Question("", "", question, context)],
-        model=model, threshold=threshold, others=others, longest=longest,
-        max_length=max_length, doc_stride=doc_stride,
+        model=model, device=device, threshold=threshold, others=others,
+        longest=longest, max_length=max_length, doc_stride=doc_stride,
     )[0]  # fmt: skip
     if one is EMPTY:
         raise ValueError(

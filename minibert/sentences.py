@@ -25,6 +25,7 @@ from tqdm import tqdm
 from minibert.bert import BertModel, load
 from minibert.classification import collate
 from minibert.data import leads, require, sentences
+from minibert.device import Device
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -77,6 +78,7 @@ def embed(
     texts: Sequence[str],
     *,
     model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
+    device: Device | None = None,
     pool: Pool = mean_pool,
     layer: int | None = -1,
     unit: bool = True,
@@ -93,6 +95,8 @@ def embed(
         texts: what is beyond `max_length` tokens is cut off.
         model: a shipped name, a folder, a hub id, or a BertModel and
             its tokenizer.
+        device: where to put a model that is named; None for the
+            best.
         pool: makes one vector of a text's tokens.
         layer: whose output is pooled: 0 the embeddings, -1 the last;
             None pools them all.
@@ -115,14 +119,13 @@ def embed(
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings; for one text, give [text]")
-    bert, tokenizer = load(BertModel, model)
+    bert, tokenizer = load(BertModel, model, device)
     max_length = min(max_length, bert.config.max_position_embeddings)
     last = bert.config.num_hidden_layers
     if layer is not None and not -last - 1 <= layer <= last:
         raise ValueError(f"layer is {layer}, not {-last - 1} to {last}")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, not 1 or more")
-    device = next(bert.parameters()).device
     layers = range(last + 1) if layer is None else [layer]
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
@@ -133,8 +136,8 @@ def embed(
         some = order[at : at + batch_size]
         batch = collate([{"input_ids": ids[i]} for i in some], tokenizer.pad_id)
         output = bert(
-            batch["input_ids"].to(device),
-            mask := batch["attention_mask"].to(device),
+            batch["input_ids"].to(bert.device),
+            mask := batch["attention_mask"].to(bert.device),
             output_hidden_states=True,
         )
         for i, one in enumerate(layers):
@@ -319,6 +322,7 @@ def summarize(
     *,
     method: str = "graph",
     model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
+    device: Device | None = None,
     seed: int = 0,
 ) -> Summary:
     """Choose the sentences that stand for a text.
@@ -334,6 +338,7 @@ def summarize(
         method: "graph", "centroid" or "clusters"; "first" and
             "random" to compare with.
         model: as in `embed`.
+        device: as there.
         seed: of "clusters" and of "random".
 
     Raises:
@@ -350,7 +355,7 @@ def summarize(
     parts = sentences(text) if isinstance(text, str) else list(text)
     if not parts:
         raise ValueError("the text has no sentence")
-    vectors = embed(parts, model=model)
+    vectors = embed(parts, model=model, device=device)
     return pick(parts, vectors, count, method, seed)
 
 
@@ -503,6 +508,7 @@ def evaluate_summaries(
     *,
     methods: Sequence[str] = tuple(METHODS),
     model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
+    device: Device | None = None,
     draws: int = 1000,
     progress: bool = False,
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
@@ -514,6 +520,7 @@ def evaluate_summaries(
         count: sentences in a summary.
         methods: of `METHODS`.
         model: as in `embed`.
+        device: as there.
         draws: of the bootstrap over the texts.
         progress: whether to draw bars, on a terminal.
 
@@ -536,7 +543,7 @@ def evaluate_summaries(
         number = parts.index([]) + 1
         raise ValueError(f"text {number} of {len(parts)} has no sentence: leave it out")
     every = [part for one in parts for part in one]
-    vectors = embed(every, model=model, progress=progress)
+    vectors = embed(every, model=model, device=device, progress=progress)
     ends = np.cumsum([len(one) for one in parts])
     each = np.split(vectors, ends[:-1])
     table: dict[str, dict[str, tuple[float, float, float]]] = {}

@@ -30,6 +30,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from minibert.device import best_device, best_dtype, slowdown
+
 __all__ = ["Piece", "TrainingConfig", "processes", "train"]
 
 
@@ -47,7 +49,8 @@ class TrainingConfig:
         weight_decay: not on biases and norms.
         clip: largest norm of all gradients together.
         seed: where everything random comes from.
-        bfloat16: compute products in it; None does so on CUDA.
+        bfloat16: compute products in it; False in float32, None in
+            what the hardware is made for, `best_dtype`.
         compile: compile the model first.
         log_every: steps between two lines of the log.
         evaluate_every: steps between two evaluations.
@@ -121,19 +124,54 @@ class Processes(NamedTuple):
 def processes() -> Processes:
     """Join the processes that `torchrun` or `accelerate` started.
 
-    Alone, it is rank 0 of 1, on CUDA where there is one.
+    Alone, it is rank 0 of 1, on the best device; of several, each
+    has a CUDA device of its own, or all share the CPU.
     """
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    device = best_device()
     if world == 1:
         return Processes(0, 1, device)
-    if cuda:
+    cuda = device.type == "cuda"
+    if not cuda:
+        device = torch.device("cpu")
+    else:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
     return Processes(dist.get_rank(), world, device)
+
+
+class Precision(NamedTuple):
+    """What products are computed in.
+
+    Attributes:
+        cast: the context of a forward pass.
+        scaler: scales the loss of float16; of others, does nothing.
+    """
+
+    cast: torch.autocast
+    scaler: torch.amp.GradScaler
+
+
+def choose_precision(
+    bfloat16: bool | None, device: torch.device
+) -> Precision:
+    """Make it of what a config says; None is `best_dtype`."""
+    dtype = best_dtype(device)
+    if bfloat16 and dtype != torch.bfloat16:
+        dtype = torch.bfloat16
+        warnings.warn(
+            f"bfloat16 is not what this {device.type} is made for: a "
+            f"product takes {slowdown(device, dtype):.1f} times as long "
+            "as in float32. Leave bfloat16 out, and the best is chosen",
+            stacklevel=3,
+        )
+    if bfloat16 is False:
+        dtype = torch.float32
+    cast = torch.autocast(device.type, dtype, dtype != torch.float32)
+    half = dtype == torch.float16
+    return Precision(cast, torch.amp.GradScaler(device.type, enabled=half))
 
 
 def make_optimiser(
@@ -180,12 +218,18 @@ def backward(
     model: nn.Module,
     pieces: list[Piece],
     world: int,
-    cast: torch.autocast,
+    precision: Precision,
 ) -> dict[str, Tensor]:
     """Add up the gradients of a step, piece by piece.
 
     Each loss is the mean over the whole step, wherever its pieces
     lie: a piece's own mean counts by its share.
+
+    Args:
+        model: in training mode.
+        pieces: this process's.
+        world: how many processes there are.
+        precision: of the products.
 
     Returns:
         This process's share of each loss; over all processes they
@@ -205,7 +249,7 @@ def backward(
             for name, tensor in piece.inputs.items()
         }
         with wait:
-            with cast:
+            with precision.cast:
                 output = model(**inputs)
             parts = {
                 name: getattr(output, name)
@@ -213,7 +257,8 @@ def backward(
                 for name, count in piece.counts.items()
             }
             # processes are averaged, and a sum is wanted
-            (sum(parts.values()) * world).backward()
+            loss = sum(parts.values()) * world
+            precision.scaler.scale(loss).backward()
         for name, part in parts.items():
             shares[name] = shares.get(name, 0.0) + part.detach()
     return shares
@@ -300,14 +345,12 @@ def train(
     model.to(device).train()
     optimiser = make_optimiser(model, config)
     run = Run(folder, config, facts) if folder is not None else None
-    start, log = run.resume(model, optimiser) if run else (0, [])
+    precision = choose_precision(config.bfloat16, device)
+    scaler = precision.scaler
+    start, log = run.resume(model, optimiser, scaler) if run else (0, [])
     wrapped: Any = torch.compile(model) if config.compile else model
     if world > 1:
         wrapped = DistributedDataParallel(wrapped)
-    half = config.bfloat16
-    if half is None:
-        half = device.type == "cuda"
-    cast = torch.autocast(device.type, torch.bfloat16, enabled=half)
     meter = Meter()
     shown = bar(config, start, progress and rank == 0)
     with torch.random.fork_rng(), shown:
@@ -318,10 +361,12 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = config.rate(step)
             pieces = batches(step, rank, world)
-            losses = backward(wrapped, pieces, world, cast)
+            losses = backward(wrapped, pieces, world, precision)
             meter.add(losses, pieces)
+            scaler.unscale_(optimiser)
             clip_grad_norm_(model.parameters(), config.clip)
-            optimiser.step()
+            scaler.step(optimiser)
+            scaler.update()
             optimiser.zero_grad(set_to_none=True)
             shown.update()
             done, line = step + 1, {}
@@ -344,7 +389,7 @@ def train(
                 if line:
                     run.write(log[-1])
                 if save:
-                    run.save(done, model, optimiser)
+                    run.save(done, model, optimiser, scaler)
     model.eval()
     return log
 
@@ -392,7 +437,10 @@ class Run:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
     def resume(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
     ) -> tuple[int, list[dict[str, float]]]:
         """Load the newest whole checkpoint, if there is one.
 
@@ -408,6 +456,8 @@ class Run:
                 continue
             self.agree(said["config"])
             put_tensors(tensors, model, optimiser)
+            if scale := said.get("scaler"):
+                scaler.load_state_dict(scale)
             if broken:
                 warnings.warn(
                     f"{'; '.join(broken)}. Going on from {path.name}",
@@ -455,7 +505,11 @@ class Run:
             file.write(json.dumps(line) + "\n")
 
     def save(
-        self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer
+        self,
+        step: int,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
     ) -> None:
         """Write a checkpoint; then drop all but it and the last.
 
@@ -468,7 +522,10 @@ class Run:
         try:
             aside.mkdir(parents=True)
             save_file(get_tensors(model, optimiser), aside / TENSORS)
-            said = {"step": step, "config": self.said}
+            said = {
+                "step": step, "config": self.said,
+                "scaler": scaler.state_dict(),
+            }  # fmt: skip
             (aside / STATE).write_text(json.dumps(said, indent=1) + "\n")
             for file in (aside / TENSORS, aside / STATE, aside):
                 sync(file)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minibert.device import can_look
+
 __all__ = [
     "attention",
     "causal_mask",
@@ -84,7 +86,8 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
         Boolean, (B, 1, 1, S) or (B, 1, S, S).
 
     Raises:
-        ValueError: another rank, or values other than 0 and 1.
+        ValueError: another rank, or, where `can_look`, values other
+            than 0 and 1.
     """
     if attention_mask.ndim not in (2, 3):
         raise ValueError(
@@ -92,7 +95,7 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
             f"{tuple(attention_mask.shape)}"
         )
     mask = attention_mask.bool()
-    if not mask.is_meta and not (attention_mask == mask).all():
+    if can_look(mask) and not (attention_mask == mask).all():
         raise ValueError(
             "attention_mask must hold 1 (look) and 0 (do not), "
             f"but goes from {attention_mask.min().item()} to "

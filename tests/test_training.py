@@ -16,7 +16,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from minibert.training import Piece, TrainingConfig, backward, make_optimiser, train
+from minibert.training import (
+    Piece,
+    TrainingConfig,
+    backward,
+    choose_precision,
+    make_optimiser,
+    train,
+)
 
 FULL = os.environ.get("MINIBERT_FULL") == "1"  # twenty kills, as the long form
 
@@ -135,11 +142,11 @@ def test_dropout_differs_from_step_to_step():
 
 def test_pieces_add_up_to_the_whole():
     """Four pieces of unlike size have the gradients of one."""
-    cast = torch.autocast("cpu", torch.bfloat16, enabled=False)
+    precision = choose_precision(False, torch.device("cpu"))
     grads, losses = [], []
     for parts in (1, 4):
         model = Line().eval()
-        losses.append(backward(model, batches(3, parts=parts), 1, cast)["loss"])
+        losses.append(backward(model, batches(3, parts=parts), 1, precision)["loss"])
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert torch.allclose(losses[0], losses[1], atol=1e-6)
     assert torch.allclose(grads[0], grads[1], atol=1e-6)
@@ -150,7 +157,7 @@ def test_pieces_add_up_to_the_whole():
 
 
 def test_a_piece_without_anything_counts_nothing():
-    cast = torch.autocast("cpu", torch.bfloat16, enabled=False)
+    precision = choose_precision(False, torch.device("cpu"))
 
     class Zero(Line):
         def forward(self, input_ids: Tensor, labels: Tensor) -> Output:
@@ -162,8 +169,8 @@ def test_a_piece_without_anything_counts_nothing():
     whole = Piece({"input_ids": x, "labels": y}, {"loss": 12})
     empty = Piece({"input_ids": x[:0], "labels": y[:0]}, {"loss": 0})
     one, two = Zero().eval(), Zero().eval()
-    backward(one, [whole], 1, cast)
-    backward(two, [whole, empty], 1, cast)
+    backward(one, [whole], 1, precision)
+    backward(two, [whole, empty], 1, precision)
     for p, q in zip(one.parameters(), two.parameters(), strict=True):
         assert p.grad.equal(q.grad)
 

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "minibert"
 # Printed in no chapter: the book's drawings, the command line, the list of names.
 BY_HAND = {"__init__.py", "__main__.py", "figures.py"}
 LAYERS = [
-    "transformer", "data", "tokens", "embeddings", "bert", "counting", "mlm", "nsp",
+    "device", "transformer", "data", "tokens", "embeddings", "bert", "counting", "mlm", "nsp",
     "training", "pretraining", "classification", "qa", "sentences", "inside", "export",
 ]  # fmt: skip
 

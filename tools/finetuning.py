@@ -91,7 +91,7 @@ def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:
     steps = (FROM_NOTHING if one["start"] == "nothing" else STEPS)[one["count"]]
     config = TrainingConfig(
         steps=steps, batch_size=16, learning_rate=one["rate"], seed=one["seed"],
-        warmup=steps // 10 if one["warmup"] else 0, bfloat16=True,
+        warmup=steps // 10 if one["warmup"] else 0,
     )  # fmt: skip
     names["fine_tune"](model, tokenizer, rows, config, progress=False)
     if topic:

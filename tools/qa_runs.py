@@ -71,7 +71,7 @@ def trained(
         rows += windows[:1] if cut else windows
     steps = int(epochs * len(rows) / 16)
     config = TrainingConfig(
-        steps=steps, batch_size=16, learning_rate=rate, warmup=steps // 10, bfloat16=True
+        steps=steps, batch_size=16, learning_rate=rate, warmup=steps // 10
     )
     fine_tune(model, tokenizer, rows, config)
     return model, tokenizer

@@ -41,10 +41,9 @@ def chip() -> str:
 def measure(start: str, run: Path, *more: str) -> dict[str, float]:
     """Train a start on all of SQuAD's train part; score it on the dev part."""
     rate, epochs = RECIPES.get(start, (3e-5, 2))
-    half = "yes" if torch.cuda.is_available() else "no"
     train = [
         "qa", "train", run, "--start", start, "--data", "squad-all", "--epochs", epochs,
-        "--batch-size", 32, "--learning-rate", rate, "--bfloat16", half, *more,
+        "--batch-size", 32, "--learning-rate", rate, *more,
     ]  # fmt: skip
     if minibert([str(word) for word in train]):
         raise SystemExit("the training stopped; the same command goes on from its checkpoint")

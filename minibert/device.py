@@ -1,0 +1,109 @@
+# Written by tools/tangle.py from
+# book/source/01-attention.md
+# book/source/04-embeddings.md
+# book/source/09-pretraining.md
+# Edit that, not this.
+"""Where to compute, and in which numbers: decided here alone."""
+
+import os
+import platform
+import time
+
+import torch
+from torch import Tensor
+
+__all__ = ["Device", "best_device", "best_dtype", "can_look", "slowdown"]
+
+Device = str | torch.device
+
+
+def best_device() -> torch.device:
+    """Choose where to compute: CUDA, else Apple's MPS, else the CPU.
+
+    The variable MINIBERT_DEVICE overrules it (`cpu`, `cuda:1`, ...).
+
+    Raises:
+        ValueError: it names a device that is not there.
+    """
+    found = "cpu"
+    if torch.backends.mps.is_available():
+        found = "mps"
+    if torch.cuda.is_available():
+        found = "cuda"
+    name = os.environ.get("MINIBERT_DEVICE") or found
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"MINIBERT_DEVICE is {name!r}, which cannot be used here: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+    return device
+
+
+def can_look(tensor: Tensor) -> bool:
+    """Whether a check may look at values.
+
+    Not on the meta device or while compiling, where there are none;
+    not while gradients are recorded on a GPU, which would stand
+    still for it.
+    """
+    if tensor.is_meta or torch.compiler.is_compiling():
+        return False
+    return tensor.device.type == "cpu" or not torch.is_grad_enabled()
+
+
+def best_dtype(device: torch.device) -> torch.dtype:
+    """Choose what the matrix products of training are computed in.
+
+    bfloat16 where the hardware multiplies it: CUDA of capability 8.0
+    and above, a CPU with AVX-512 BF16 or AMX. float16 on CUDA 7.0
+    and 7.5 (V100, T4), which multiply that. float32 elsewhere. The
+    variable MINIBERT_DTYPE overrules it.
+
+    Raises:
+        ValueError: the variable names no such type.
+    """
+    known = {"float32", "bfloat16", "float16"}
+    if name := os.environ.get("MINIBERT_DTYPE"):
+        if name not in known:
+            raise ValueError(
+                f"MINIBERT_DTYPE is {name!r}, not one of {sorted(known)}"
+            )
+        chosen: torch.dtype = getattr(torch, name)
+        return chosen
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        if capability >= (8, 0):
+            return torch.bfloat16
+        return torch.float16 if capability >= (7, 0) else torch.float32
+    native = (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    if platform.machine() in ("x86_64", "AMD64"):
+        # oneDNN says yes to any AVX-512, and converts where it must
+        asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        native = native and asked is not None and asked()
+    return torch.bfloat16 if native else torch.float32
+
+
+def slowdown(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure how many times as long a product takes as in float32.
+
+    The product is (512, 384) @ (384, 1536), a layer of MiniLM; the
+    fastest of three.
+    """
+    times = []
+    for kind in (torch.float32, dtype):
+        a = torch.ones(512, 384, device=device, dtype=kind)
+        b = torch.ones(384, 1536, device=device, dtype=kind)
+        runs = []
+        for _ in range(4):  # the first warms up
+            start = time.perf_counter()
+            (a @ b)[0, 0].item()  # waits for a GPU
+            runs.append(time.perf_counter() - start)
+        times.append(min(runs[1:]))
+    return times[1] / times[0]
