@@ -418,7 +418,7 @@ def predict(
         some = order[at : at + batch_size]
         batch = collate([rows[i] for i in some], pad_id)
         batch.pop("labels", None)
-        inputs = {name: x.to(model.device) for name, x in batch.items()}
+        inputs = {k: x.to(model.device) for k, x in batch.items()}
         logits = model(**inputs).logits.float().cpu()
         for i, scores in zip(some, logits, strict=True):
             size = len(rows[i]["input_ids"])

@@ -51,33 +51,36 @@ def can_look(tensor: Tensor) -> bool:
     """
     if tensor.is_meta or torch.compiler.is_compiling():
         return False
-    return tensor.device.type == "cpu" or not torch.is_grad_enabled()
+    waits = tensor.device.type != "cpu"
+    return not (waits and torch.is_grad_enabled())
 
 
 def best_dtype(device: torch.device) -> torch.dtype:
     """Choose what the matrix products of training are computed in.
 
-    bfloat16 where the hardware multiplies it: CUDA of capability 8.0
-    and above, a CPU with AVX-512 BF16 or AMX. float16 on CUDA 7.0
-    and 7.5 (V100, T4), which multiply that. float32 elsewhere. The
-    variable MINIBERT_DTYPE overrules it.
+    bfloat16 where the hardware multiplies it: CUDA of capability
+    8.0 and above, a CPU with AVX-512 BF16 or AMX. float16 on CUDA
+    7.0 and 7.5 (V100, T4), which multiply that. float32 elsewhere.
+    The variable MINIBERT_DTYPE overrules it.
 
     Raises:
         ValueError: the variable names no such type.
     """
-    known = {"float32", "bfloat16", "float16"}
+    kinds = (torch.float32, torch.bfloat16, torch.float16)
+    known = {str(one).removeprefix("torch."): one for one in kinds}
     if name := os.environ.get("MINIBERT_DTYPE"):
         if name not in known:
             raise ValueError(
-                f"MINIBERT_DTYPE is {name!r}, not one of {sorted(known)}"
+                f"MINIBERT_DTYPE is {name!r}, not one of "
+                f"{', '.join(known)}"
             )
-        chosen: torch.dtype = getattr(torch, name)
-        return chosen
+        return known[name]
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         if capability >= (8, 0):
             return torch.bfloat16
-        return torch.float16 if capability >= (7, 0) else torch.float32
+        tensor_cores = capability >= (7, 0)
+        return torch.float16 if tensor_cores else torch.float32
     native = (
         device.type == "cpu"
         and torch.backends.mkldnn.is_available()
@@ -85,8 +88,9 @@ def best_dtype(device: torch.device) -> torch.dtype:
     )
     if platform.machine() in ("x86_64", "AMD64"):
         # oneDNN says yes to any AVX-512, and converts where it must
-        asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        native = native and asked is not None and asked()
+        has = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+        used = torch.backends.cpu.get_cpu_capability()
+        native = native and has() and used == "AVX512"
     return torch.bfloat16 if native else torch.float32
 
 

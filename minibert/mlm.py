@@ -408,7 +408,7 @@ def pseudo_log_likelihood(
         rows[each, few] = tokenizer.mask_id
         logits = bert(rows, labels=labels).logits  # (64, V)
         scores.append(logits.log_softmax(-1)[each, ids[0, few]])
-    return torch.cat(scores)  # (S,)
+    return torch.cat(scores).cpu()  # (S,)
 
 
 @torch.no_grad()

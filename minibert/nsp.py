@@ -374,7 +374,8 @@ def next_sentence(
         device: where to put a model that is named; None for the
             best.
     """
-    bert, tokenizer = load(BertForNextSentencePrediction, model, device)
+    kind = BertForNextSentencePrediction
+    bert, tokenizer = load(kind, model, device)
     limit = bert.config.max_position_embeddings
     batch = tokenizer([first], [second], max_length=limit)
     logits = bert(*batch.to(bert.device)).logits  # (1, 2)

@@ -347,7 +347,10 @@ def train(
     run = Run(folder, config, facts) if folder is not None else None
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
-    start, log = run.resume(model, optimiser, scaler) if run else (0, [])
+    start = 0
+    log: list[dict[str, float]] = []
+    if run:
+        start, log = run.resume(model, optimiser, scaler)
     wrapped: Any = torch.compile(model) if config.compile else model
     if world > 1:
         wrapped = DistributedDataParallel(wrapped)

@@ -60,6 +60,13 @@ def test_nothing_speaks_of_the_place_where_it_was_written():
     assert [n for n, text in texts().items() if n != HERE and wrong.search(text)] == []
 
 
+def test_nobody_forces_bfloat16():
+    """The machine decides (minibert/device.py): forced, it can be fifty times as slow."""
+    wrong = re.compile(r"bfloat16\s*=\s*True|--bfloat16[ =\"',]+yes")
+    assert wrong.search("bfloat16=True") and wrong.search('"--bfloat16", "yes"')
+    assert [n for n, text in texts().items() if n != HERE and wrong.search(text)] == []
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
 def test_the_install_cell(path):
     first = next(c for c in read(path).cells if c.cell_type == "code")

@@ -133,13 +133,32 @@ def test_copies_are_run_once_and_the_original_is_left_alone(book):
     assert (book / "book" / "01-tiny.ipynb").read_bytes() == original
 
 
+def test_a_second_run_resumes_with_the_chapter_that_failed(book):
+    other = book / "book" / "source" / "02-other.md"
+    other.write_text(HEADER + fenced("import os\nos.kill(os.getpid(), 9)"))
+    shutil.copy(book / "book" / "01-tiny.ipynb", book / "book" / "02-other.ipynb")
+    done = tool(book, "chapters", "--into", "_build/run")
+    assert done.returncode == 1 and "its Python died" in done.stdout
+    assert (book / "_build" / "run" / "book" / "02-other.ipynb").exists()  # as committed
+    again = tool(book, "chapters", "--into", "_build/run")
+    assert "01-tiny: unchanged" in again.stdout and "FAILED 02-other" in again.stdout
+    other.write_text(HEADER + fenced("print('mended')"))
+    assert tool(book, "chapters", "--into", "_build/run").returncode == 0
+
+
 def test_a_failing_chapter_leaves_its_notebook(book):
     text, notebook = book / "book" / "source" / "01-tiny.md", book / "book" / "01-tiny.ipynb"
     before = notebook.read_bytes()
-    text.write_text(text.read_text() + fenced("1 / 0"))
+    text.write_text(text.read_text() + fenced("x = 0\n1 / x  # here\n'after'"))
+    (text.parent / "02-other.md").write_text(HEADER + fenced("print('sound')"))
     done = tool(book, "chapters")
-    assert done.returncode != 0 and "ZeroDivisionError" in done.stderr
+    assert done.returncode == 1 and done.stderr == "1 of 2 chapters failed\n"
+    said = done.stdout.splitlines()
+    at = next(i for i, line in enumerate(said) if line.startswith("FAILED 01-tiny: cell 6 of 6"))
+    assert said[at].endswith("(book/source/01-tiny.md)")
+    assert said[at + 1 : at + 3] == ["  at  1 / x  # here", "  ZeroDivisionError: division by zero"]
     assert notebook.read_bytes() == before
+    assert "sound" in (book / "book" / "02-other.ipynb").read_text()
     assert "No chapter 07; there are 01" in tool(book, "chapters", "7").stderr
 
 

@@ -12,6 +12,7 @@ that.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ from minibert.sentences import embed
 from minibert.tokens import SPECIAL, Tokenizer
 from minibert.training import TrainingConfig, make_optimiser
 
+os.environ["MINIBERT_DEVICE"] = "cpu"  # both sides of a row belong on one device
 RECORD = ROOT / "bench" / "record.json"
 BATCH, LENGTH, ROUNDS = 32, 128, 11
 Work = Callable[[], object]

@@ -6,7 +6,8 @@
                                               which these (or all) are run afresh
 
 With --into, a chapter that was run before and whose text, package and pins have not
-changed since is left alone.
+changed since is left alone. A chapter that fails is named with its cell and the cause;
+the others still run, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from source import METADATA, ROOT, read, sources
 
@@ -36,7 +39,44 @@ ENVIRONMENT = {
 }
 
 
-def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
+ENDS = (CellExecutionError, CellTimeoutError, DeadKernelError)  # how a chapter fails
+
+
+class Progress:
+    """Where a running chapter is: its cell, and how long each took."""
+
+    def __init__(self, name: str, nb: NotebookNode) -> None:
+        self.name, self.cells = name, len(nb.cells)
+        self.start = self.since = time.perf_counter()
+        self.cell, self.longest = 0, (0.0, 0)
+
+    def begin(self, cell: NotebookNode, cell_index: int) -> None:
+        """Note that a cell begins; the one before has ended."""
+        self.end()
+        self.cell = cell_index + 1
+
+    def end(self) -> None:
+        """Note that a cell has ended."""
+        now = time.perf_counter()
+        self.longest = max(self.longest, (now - self.since, self.cell))
+        self.since = now
+
+    def __str__(self) -> str:
+        seconds = time.perf_counter() - self.start
+        return f"{self.name}: cell {self.cell} of {self.cells}, {seconds:.0f} s"
+
+
+RUNNING: dict[str, Progress] = {}
+
+
+def watch(done: threading.Event) -> None:
+    """Say now and then where the running chapters are, until all are done."""
+    while not done.wait(15):
+        if RUNNING:
+            print("  " + "; ".join(map(str, list(RUNNING.values()))), flush=True)
+
+
+def execute(nb: NotebookNode, folder: Path, progress: Progress | None = None) -> NotebookNode:
     """Run every cell of `nb` in `folder` and tidy what execution leaves behind."""
     NotebookClient(
         nb,
@@ -45,6 +85,9 @@ def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
+        on_cell_start=progress.begin if progress else None,
+        # a warning at each start that its messages are not encrypted
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
     ).execute()
     nb.metadata = NotebookNode(METADATA)
     for cell in nb.cells:
@@ -80,17 +123,49 @@ def is_current(text: Path, folder: Path) -> bool:
     return stamp.exists() and stamp.read_text() == fingerprint(text)
 
 
-def run(text: Path, target: Path) -> None:
-    """Execute one chapter's text and write its notebook, whole or not at all."""
-    start = time.perf_counter()
+def why(error: Exception) -> tuple[str, str]:
+    """Give the line of a cell that failed, where it is known, and the cause."""
+    if isinstance(error, CellExecutionError):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
+        lines = re.findall(r"^-+> *\d+ (.*)", plain, re.MULTILINE)
+        cause = f"{error.ename}: {error.evalue}"
+        return lines[0].strip() if lines else "", cause.splitlines()[0]
+    if isinstance(error, CellTimeoutError):
+        return "", "it took longer than 900 seconds"
+    return "", "its Python died; mostly that is a lack of memory"
+
+
+def run(text: Path, target: Path) -> bool:
+    """Execute one chapter's text and write its notebook, whole or not at all.
+
+    Returns:
+        Whether it ran to its end; if not, what ended it is printed.
+    """
+    nb = read(text)
+    progress = RUNNING[text.stem] = Progress(text.stem, nb)
     try:
-        nb = execute(read(text), target.parent)
-    except CellExecutionError as error:
-        raise SystemExit(f"{text.name} failed:\n{error}") from None
+        nb = execute(nb, target.parent, progress)
+    except ENDS as error:
+        line, cause = why(error)
+        print(
+            f"FAILED {progress} ({text.relative_to(ROOT).as_posix()})",
+            *[f"  at  {line}"] * bool(line),
+            f"  {cause}",
+            "  Its page keeps the committed outputs; the same command runs it again, alone.",
+            sep="\n",
+            flush=True,
+        )
+        return False
+    finally:
+        del RUNNING[text.stem]
+    progress.end()
     partial = target.with_suffix(".partial")
-    partial.write_text(nbformat.writes(nb).rstrip("\n") + "\n")
+    partial.write_text(nbformat.writes(nb).rstrip("\n") + "\n", encoding="utf-8")
     partial.replace(target)
-    print(f"{text.stem}: {time.perf_counter() - start:.0f} s", flush=True)
+    seconds, cell = progress.longest
+    took = progress.since - progress.start
+    print(f"{text.stem}: {took:.0f} s (cell {cell} alone {seconds:.0f} s)", flush=True)
+    return True
 
 
 def choose(wanted: list[str]) -> list[Path]:
@@ -129,18 +204,28 @@ def main() -> int:
     if args.into:
         copy_book(base)
 
-    def one(text: Path) -> None:
+    def one(text: Path) -> bool:
         target = base / "book" / f"{text.stem}.ipynb"
         if args.into and is_current(text, target.parent):
             print(f"{text.stem}: unchanged", flush=True)
-            return
-        run(text, target)
-        if args.into:
+            return True
+        ran = run(text, target)
+        if ran and args.into:
             target.with_name(f".{text.stem}.stamp").write_text(fingerprint(text))
+        return ran
 
+    done = threading.Event()
+    threading.Thread(target=watch, args=[done], daemon=True).start()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, chapters))
-    return 0
+        try:
+            ran = list(pool.map(one, chapters))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    done.set()
+    if not all(ran):
+        print(f"{ran.count(False)} of {len(ran)} chapters failed", file=sys.stderr)
+    return not all(ran)
 
 
 if __name__ == "__main__":
