@@ -498,7 +498,8 @@ class Run:
         if int(os.environ.get("RANK", "0")) == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             aside = self.log.with_suffix(".new")
-            aside.write_text("".join(json.dumps(x) + "\n" for x in lines))
+            text = "".join(json.dumps(x) + "\n" for x in lines)
+            aside.write_text(text, encoding="utf-8")
             os.replace(aside, self.log)
         return lines
 
@@ -529,7 +530,8 @@ class Run:
                 "step": step, "config": self.said,
                 "scaler": scaler.state_dict(),
             }  # fmt: skip
-            (aside / STATE).write_text(json.dumps(said, indent=1) + "\n")
+            text = json.dumps(said, indent=1) + "\n"
+            (aside / STATE).write_text(text, encoding="utf-8")
             for file in (aside / TENSORS, aside / STATE, aside):
                 sync(file)
         except (OSError, SafetensorError) as error:
@@ -550,8 +552,16 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until a file or folder is on the disk.
+
+    A folder only where it can be opened: on Windows it cannot.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
     try:
         os.fsync(handle)
     finally:

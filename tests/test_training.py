@@ -98,7 +98,10 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(stops, tmp_path):
     again = run(tmp_path / "cut")
     assert weights(again).equal(weights(whole))
     logs = [
-        [json.loads(x) for x in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        [
+            json.loads(x)
+            for x in (tmp_path / name / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         for name in ("whole", "cut")
     ]
     for log in logs:
@@ -246,7 +249,7 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 def test_only_broken_checkpoints_are_an_error(tmp_path):
     run(tmp_path, stop=7)
-    (tmp_path / "step-00000005" / "state.json").write_text("{")
+    (tmp_path / "step-00000005" / "state.json").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match="no checkpoint can be read"):
         run(tmp_path)
 
@@ -286,10 +289,13 @@ def test_a_half_written_checkpoint_is_not_seen(tmp_path):
 
 def test_a_log_line_cut_short_is_dropped(tmp_path):
     run(tmp_path, stop=7)
-    with (tmp_path / "log.jsonl").open("a") as file:
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 6, "lo')
     run(tmp_path)
-    steps = [json.loads(x)["step"] for x in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(x)["step"]
+        for x in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert steps == sorted(set(steps)) and steps[-1] == 20
 
 
@@ -320,7 +326,7 @@ def texts(tmp_path_factory) -> Path:
     words = ["the", "dog", "bit", "a", "man", "and", "river", "town", "ran", "over"]
     for number in range(12):
         lines = [" ".join(make.choices(words, k=9)).capitalize() + "." for _ in range(9)]
-        (folder / f"{number}.txt").write_text("\n".join(lines))
+        (folder / f"{number}.txt").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 

@@ -75,7 +75,7 @@ def run(name: str, device: str) -> dict[str, object]:
     start = time.perf_counter()
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, timeout=LIMIT, text=True,
+            command, cwd=ROOT, env=environment, timeout=LIMIT, encoding="utf-8",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         said, status = done.stdout, "passed" if done.returncode == 0 else "failed"
@@ -121,13 +121,15 @@ def main() -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     rows = {}
     if args.piece and args.out.exists():
-        rows = {row["name"]: row for row in json.loads(args.out.read_text())["rows"]}
+        rows = {
+            row["name"]: row for row in json.loads(args.out.read_text(encoding="utf-8"))["rows"]
+        }
     wanted = args.piece or list(pieces())
     for name in wanted:
         row = rows[name] = run(name, args.device)
         print(f"{name}: {row['status']}, {row['seconds']} s: {row['said'][-1:]}", flush=True)
         record = {"rows": list(rows.values())} | where(args.device)
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(any(rows[name]["status"] in ("failed", "too slow") for name in wanted))
 
 

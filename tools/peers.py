@@ -114,8 +114,11 @@ def pipeline(model: str = "minilm-qa", count: int = 100) -> list[dict[str, Any]]
         questions = [x for x in load_leadqa("dev") if x.answers][:count]
         for one in questions:
             found = ask(
-                question=one.question, context=one.context, max_seq_len=384,
-                max_answer_len=30, align_to_words=False,
+                question=one.question,
+                context=one.context,
+                max_seq_len=384,
+                max_answer_len=30,
+                align_to_words=False,
             )
             cases.append({
                 "id": one.id, "start": found["start"], "end": found["end"],
@@ -134,7 +137,7 @@ def main() -> None:
         "length": LENGTH, "stride": STRIDE, "longest": LONGEST,
         "metric": metric(), "decoding": decoding(), "pipeline": pipeline(),
     }  # fmt: skip
-    FILE.write_text(json.dumps(record, ensure_ascii=False, indent=None) + "\n")
+    FILE.write_text(json.dumps(record, ensure_ascii=False, indent=None) + "\n", encoding="utf-8")
     print({name: len(record[name]) for name in ("metric", "decoding", "pipeline")})
 
 
