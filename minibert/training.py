@@ -287,13 +287,13 @@ class Meter:
 
     def read(self, world: int) -> dict[str, float]:
         """Give the mean losses and the speed of all processes."""
-        seconds = time.perf_counter() - self.start
         names = list(self.losses)
         values = [self.losses[name].float() / self.steps for name in names]
         sums = torch.stack([*values, values[0].new_tensor(self.tokens)])
         if world > 1:
             dist.all_reduce(sums)
-        *means, tokens = sums.tolist()
+        *means, tokens = sums.tolist()  # a GPU is waited for
+        seconds = time.perf_counter() - self.start
         self.clear()
         line = dict(zip(names, means, strict=True))
         return line | {"tokens_per_second": round(tokens / seconds)}
