@@ -354,7 +354,8 @@ def write_corpus(
             "vocabulary": fingerprint(tokenizer),
             "dtype": str(token_type(tokenizer)),
         }
-        (aside / "corpus.json").write_text(json.dumps(said, indent=1) + "\n")
+        text = json.dumps(said, indent=1) + "\n"
+        (aside / "corpus.json").write_text(text, encoding="utf-8")
         for file in [*(f"{one}.bin" for one in Corpus._fields), "corpus.json"]:
             os.replace(aside / file, folder / file)
     finally:

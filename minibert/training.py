@@ -498,7 +498,8 @@ class Run:
         if int(os.environ.get("RANK", "0")) == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             aside = self.log.with_suffix(".new")
-            aside.write_text("".join(json.dumps(x) + "\n" for x in lines))
+            text = "".join(json.dumps(x) + "\n" for x in lines)
+            aside.write_text(text, encoding="utf-8")
             os.replace(aside, self.log)
         return lines
 
@@ -529,7 +530,8 @@ class Run:
                 "step": step, "config": self.said,
                 "scaler": scaler.state_dict(),
             }  # fmt: skip
-            (aside / STATE).write_text(json.dumps(said, indent=1) + "\n")
+            text = json.dumps(said, indent=1) + "\n"
+            (aside / STATE).write_text(text, encoding="utf-8")
             for file in (aside / TENSORS, aside / STATE, aside):
                 sync(file)
         except (OSError, SafetensorError) as error:
@@ -551,7 +553,11 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 
 def sync(path: Path) -> None:
     """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # Windows opens no folder, and keeps its list by itself
+    # It waits for a file only where one may write to it.
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
@@ -587,7 +593,8 @@ def put_tensors(
         for kind in ("step", "exp_avg", "exp_avg_sq"):
             tensor = tensors.get(f"optimiser.{kind}.{name}")
             if tensor is not None:
-                state[kind] = tensor.to(parameter.device)
+                # a copy, since a tensor that was read holds its file open
+                state[kind] = tensor.to(parameter.device, copy=True)
         if state:
             optimiser.state[parameter] = state
 
