@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, replace
+from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
 
@@ -302,8 +303,6 @@ def run_qa_evaluate(args: argparse.Namespace) -> None:
         some = questions[at : at + 256]
         found = answer_all(some, model=(model, tokenizer), threshold=threshold)
         said |= {x.id: y.text for x, y in zip(some, found, strict=True)}
-    if args.predictions:
-        args.predictions.write_text(json.dumps(said, ensure_ascii=False) + "\n")
     score = evaluate(questions, said)
     print(f"{score['count']:,} questions, answered by {args.model}")
     if "answerable_count" in score:
@@ -311,7 +310,10 @@ def run_qa_evaluate(args: argparse.Namespace) -> None:
         for kind in ("answerable", "unanswerable"):
             parts = [score.get(f"{kind}_{k}", 0.0) for k in ("count", "exact_match", "f1")]
             print("{0:,} {3}: exact match {1:.1f}  F1 {2:.1f}".format(*parts, kind))
-    print(f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}")
+    print(f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}", flush=True)
+    if args.predictions:  # last: where they cannot be written, the scores are there
+        text = json.dumps(said, ensure_ascii=False) + "\n"
+        args.predictions.write_text(text, encoding="utf-8")
 
 
 def run_sentences_evaluate(args: argparse.Namespace) -> None:
@@ -335,6 +337,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1")
     if args.threads:
         torch.set_num_threads(args.threads)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # A folder's name that the terminal cannot show must not cost an hour's scores.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args.run(args)
         sys.stdout.flush()
