@@ -92,7 +92,9 @@ def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor
 
 def reconfigure(folder: Path, **said: object) -> None:
     file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    file.write_text(
+        json.dumps(json.loads(file.read_text(encoding="utf-8")) | said), encoding="utf-8"
+    )
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
@@ -386,7 +388,7 @@ def test_configs_that_are_refused(
 def test_config_files_that_are_refused(folder: Path, text: str, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         BertConfig.from_json(text)
-    (folder / "config.json").write_text(text)
+    (folder / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"(?s)config.json.*{match}"):
         BertModel.from_pretrained(folder)
 
@@ -448,8 +450,8 @@ def test_minilm_file_and_config_come_back(minilm: BertModel, tmp_path: Path) -> 
     after = load_file(here / "model.safetensors")
     assert before.keys() - after.keys() == {"embeddings.position_ids"}
     assert all(before[name].equal(after[name]) for name in after)
-    said = json.loads((resolve("minilm") / "config.json").read_text())
-    assert said.items() <= json.loads((here / "config.json").read_text()).items()
+    said = json.loads((resolve("minilm") / "config.json").read_text(encoding="utf-8"))
+    assert said.items() <= json.loads((here / "config.json").read_text(encoding="utf-8")).items()
     assert sorted(path.name for path in here.iterdir()) == [
         "config.json", "model.safetensors",
     ]  # fmt: skip
@@ -501,7 +503,7 @@ def shard(folder: Path) -> dict[str, dict[str, str]]:
         where |= dict.fromkeys(mine, file)
     (folder / "model.safetensors").unlink()
     index = {"metadata": {}, "weight_map": where}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     return index
 
 
@@ -530,15 +532,15 @@ def test_pieces_that_are_refused(folder: Path) -> None:
         BertModel.from_pretrained(folder)
     piece.write_bytes(kept)
     index["weight_map"]["more"] = "model-00001-of-00003.safetensors"
-    file.write_text(json.dumps(index))
+    file.write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(ValueError, match="more"):
         BertModel.from_pretrained(folder)
     index["weight_map"]["more"] = "../model-00001-of-00003.safetensors"
-    file.write_text(json.dumps(index))
+    file.write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(ValueError, match="no file beside it"):
         BertModel.from_pretrained(folder)
     for text in ("{", "[]", "{}", '{"weight_map": 3}'):
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match="weight_map"):
             BertModel.from_pretrained(folder)
 
@@ -613,7 +615,7 @@ def test_a_cache_with_only_a_tokenizer_is_passed_over(
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     for files in ((), ("vocab.txt", "tokenizer_config.json"), ("config.json",)):
         for file in files:
-            (cache / file).write_text("{}")
+            (cache / file).write_text("{}", encoding="utf-8")
         asked.clear()
         assert same(BertModel.from_pretrained("owner/name"), small())
         assert asked == [True, False]
@@ -736,7 +738,7 @@ def test_a_head_loads_a_bare_encoder_and_itself(folder: Path, tmp_path: Path) ->
     head.save_pretrained(tmp_path / "head")
     names = load_file(tmp_path / "head" / "model.safetensors")
     assert "bert.encoder.layer.0.attention.self.query.weight" in names
-    said = json.loads((tmp_path / "head" / "config.json").read_text())
+    said = json.loads((tmp_path / "head" / "config.json").read_text(encoding="utf-8"))
     assert said["architectures"] == ["Head"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -793,10 +795,10 @@ def test_both_files_have_the_same_readers(folder: Path) -> None:
 
 
 def test_saving_where_a_file_is(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
     with pytest.raises(FileExistsError, match="taken"):
         small().save_pretrained(tmp_path / "taken")
-    assert (tmp_path / "taken").read_text() == "mine"
+    assert (tmp_path / "taken").read_text(encoding="utf-8") == "mine"
 
 
 # The package
@@ -878,14 +880,14 @@ def test_a_folder_may_hold_only_what_was_trained(tmp_path):
     config = replace(
         CONFIG_OF_FIVE, num_hidden_layers=1, extra={"base_model": str(tmp_path / "base")}
     )
-    (new / "config.json").write_text(config.to_json())
+    (new / "config.json").write_text(config.to_json(), encoding="utf-8")
     norm = torch.full((8,), 3.0, dtype=torch.bfloat16)
     save_file({"bert.embeddings.LayerNorm.weight": norm}, new / "model.safetensors")
     model = BertModel.from_pretrained(new, add_pooling_layer=False)
     assert model.embeddings.norm.weight.eq(3).all()
     assert model.embeddings.token.weight.equal(base.embeddings.token.weight)
     model.save_pretrained(tmp_path / "whole")
-    assert "base_model" not in (tmp_path / "whole" / "config.json").read_text()
+    assert "base_model" not in (tmp_path / "whole" / "config.json").read_text(encoding="utf-8")
     shutil.rmtree(tmp_path / "base")
     BertModel.from_pretrained(tmp_path / "whole", add_pooling_layer=False)
     with pytest.raises(FileNotFoundError, match="base"):

@@ -25,6 +25,7 @@ PACKAGED = {
 @pytest.fixture
 def no_packages(monkeypatch):
     """Every package is missing, whatever is installed."""
+    assert huggingface_hub.snapshot_download  # imported when first asked for: before they go
 
     def distribution(name):
         raise metadata.PackageNotFoundError(name)
@@ -47,9 +48,9 @@ def cached(cache: Path, name: str, revision: str, files: dict[str, str]) -> Path
     folder = base / "snapshots" / revision
     folder.mkdir(parents=True)
     (base / "refs").mkdir(exist_ok=True)
-    (base / "refs" / "main").write_text(revision)
+    (base / "refs" / "main").write_text(revision, encoding="utf-8")
     for file, text in files.items():
-        (folder / file).write_text(text)
+        (folder / file).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -167,7 +168,7 @@ def test_a_package_without_its_file(monkeypatch, tmp_path, forget):
 
 def test_a_file_is_hashed_once(monkeypatch, tmp_path):
     file = tmp_path / "x"
-    file.write_text("x")
+    file.write_text("x", encoding="utf-8")
     digest = hashlib.sha256(b"x").hexdigest()
     data.verify(file, digest)
     file.unlink()
@@ -209,7 +210,7 @@ def test_a_folder_is_itself(tmp_path):
 
 
 def test_a_folder_must_hold_the_files(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert resolve(tmp_path, ["config.json"]) == tmp_path
     assert resolve(tmp_path, ["vocab.txt|*.json"]) == tmp_path
     with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors and no a or b"):
@@ -217,7 +218,7 @@ def test_a_folder_must_hold_the_files(tmp_path):
 
 
 def test_a_file_is_no_folder(tmp_path):
-    (tmp_path / "vocab.txt").write_text("")
+    (tmp_path / "vocab.txt").write_text("", encoding="utf-8")
     with pytest.raises(NotADirectoryError, match="give its folder"):
         resolve(tmp_path / "vocab.txt")
 
@@ -226,7 +227,7 @@ def test_both_names_of_the_package_give_its_folder():
     folder = resolve("minilm", ["config.json", "*.safetensors", "vocab.txt"])
     assert folder == resolve(HUB)
     assert {file.name for file in folder.iterdir()} >= PACKAGED
-    assert json.loads((folder / "config.json").read_text())["hidden_size"] == 384
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"] == 384
 
 
 def test_the_package_is_not_imported():
@@ -249,8 +250,8 @@ def test_a_damaged_package_is_refused(broken, monkeypatch, tmp_path, forget):
     source, copy = resolve("minilm"), tmp_path / data.MINILM
     copy.mkdir(parents=True)
     for name in PACKAGED - {broken}:
-        (copy / name).symlink_to(source / name)
-    (copy / broken).write_text("damaged")
+        shutil.copy(source / name, copy / name)
+    (copy / broken).write_text("damaged", encoding="utf-8")
     elsewhere(monkeypatch, tmp_path)
     with pytest.raises(ValueError, match=f"{broken} is damaged"):
         resolve("minilm")

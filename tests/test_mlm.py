@@ -456,11 +456,11 @@ def test_antiberty_scores_a_protein_as_transformers_does(tmp_path: Path) -> None
         if name.startswith(("bert.", "cls.predictions.")) and "pooler" not in name
     }
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    config = (weights.parent / "config.json").read_text()
-    (tmp_path / "config.json").write_text(config)
+    config = (weights.parent / "config.json").read_text(encoding="utf-8")
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
     ours = BertForMaskedLM.from_pretrained(tmp_path)
     theirs = peer(tmp_path)
-    pieces = (folder / "vocab.txt").read_text().split()
+    pieces = (folder / "vocab.txt").read_text(encoding="utf-8").split()
     tokenizer = Tokenizer(pieces, lowercase=False)
     protein = "EVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKG"
     ids = tokenizer(" ".join(protein)).input_ids

@@ -582,7 +582,7 @@ def test_evaluate_prints_the_count_and_the_score_last(tmp_path, start, capsys):
     assert main(arguments) == 0
     lines = capsys.readouterr().out.strip().split("\n")
     assert lines[0].startswith("20 questions")
-    score = evaluate(read_squad(path), json.loads(said.read_text()))
+    score = evaluate(read_squad(path), json.loads(said.read_text(encoding="utf-8")))
     assert lines[-1] == f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}"
 
 
@@ -602,7 +602,7 @@ def test_evaluate_of_version_2_uses_the_models_threshold(tmp_path, start, capsys
 
 
 def test_evaluate_says_what_is_wrong_in_one_line(tmp_path, start, capsys):
-    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x.json").write_text("{}", encoding="utf-8")
     for file, model, said in [
         ("x.json", start, "no SQuAD file"),
         ("none.json", start, "No such file"),
@@ -624,7 +624,9 @@ def test_train_learns_from_files_and_keeps_what_was_trained(tmp_path, start, cap
         "--freeze-embeddings", "yes", "--evaluate-every", "1000",
     ]  # fmt: skip
     assert main(arguments) == 0
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    log = [
+        json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert log[-1]["leadqa_f1"] >= log[-1]["leadqa_exact_match"] >= 0
     kept = BertForQuestionAnswering.from_pretrained(run / "trained").state_dict()
     whole = BertForQuestionAnswering.from_pretrained(run / "model").state_dict()
@@ -656,7 +658,7 @@ def test_what_ships_is_small_and_whole():
 
 
 def test_the_record_is_of_the_weights_that_ship():
-    record = json.loads((ROOT / "results" / "qa.json").read_text())
+    record = json.loads((ROOT / "results" / "qa.json").read_text(encoding="utf-8"))
     some = [x for x in load_leadqa("dev") if x.answers][:100]
     found = answer_all(some)
     mine = [scores(x, y.text, "1.1")[1] for x, y in zip(some, found, strict=True)]

@@ -337,7 +337,9 @@ def test_bad_files(
 def test_blank_lines_are_left_out_and_named(tmp_path: Path) -> None:
     file = tmp_path / "some.jsonl"
     rows = [("a b", "c"), (" ", "c"), ("d", "e"), ("f", "")]
-    file.write_text("\n".join(json.dumps({"article": x, "summary": y}) for x, y in rows))
+    file.write_text(
+        "\n".join(json.dumps({"article": x, "summary": y}) for x, y in rows), encoding="utf-8"
+    )
     with pytest.warns(UserWarning, match=r"some.jsonl: left out.*lines \[2, 4\]"):
         assert read_summaries(file) == [Reference("a b", "c"), Reference("d", "e")]
     with pytest.raises(ValueError, match="text 2 of 2 has no sentence"):

@@ -400,7 +400,7 @@ def test_a_folder_without_a_vocabulary_is_named(tmp_path):
 
 
 def test_without_settings_it_lowercases_as_published(tmp_path):
-    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "dog"]))
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "dog"]), encoding="utf-8")
     assert Tokenizer.from_pretrained(tmp_path).encode("DOG").tokens[1] == "dog"
 
 
@@ -415,20 +415,20 @@ def test_without_settings_it_lowercases_as_published(tmp_path):
 )
 def test_settings_that_change_ids_are_refused(settings, words, tmp_path):
     TINY.save_pretrained(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     with pytest.raises(ValueError, match=words):
         Tokenizer.from_pretrained(tmp_path)
 
 
 def test_a_tokenizer_json_of_another_kind_is_refused(tmp_path):
     file = tmp_path / "tokenizer.json"
-    file.write_text(json.dumps({"model": {"type": "BPE"}}))
+    file.write_text(json.dumps({"model": {"type": "BPE"}}), encoding="utf-8")
     with pytest.raises(ValueError, match="BPE"):
         Tokenizer.from_pretrained(tmp_path)
     ids = {piece: i for i, piece in enumerate(SPECIAL)}
     extra = [{"content": "new", "id": 5}]
     model = {"type": "WordPiece", "vocab": ids}
-    file.write_text(json.dumps({"model": model, "added_tokens": extra}))
+    file.write_text(json.dumps({"model": model, "added_tokens": extra}), encoding="utf-8")
     with pytest.raises(ValueError, match="new"):
         Tokenizer.from_pretrained(tmp_path)
 

@@ -60,10 +60,10 @@ def fenced(code: str) -> str:
 
 
 def tool(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(folder)}
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, str(folder / "tools" / f"{name}.py"), *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, timeout=120, encoding="utf-8",
     )
 
 
@@ -74,11 +74,11 @@ def finished(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "tools", folder / "tools")
     (folder / "book" / "source").mkdir(parents=True)
     (folder / "minibert").mkdir()
-    (folder / "minibert" / "__init__.py").write_text('"""Tiny."""\n')
+    (folder / "minibert" / "__init__.py").write_text('"""Tiny."""\n', encoding="utf-8")
     for name in ("_config.yml", "_toc.yml", "requirements.txt"):
-        (folder / name).write_text("")
+        (folder / name).write_text("", encoding="utf-8")
     text = HEADER + "".join(map(fenced, CELLS))
-    (folder / "book" / "source" / "01-tiny.md").write_text(text)
+    (folder / "book" / "source" / "01-tiny.md").write_text(text, encoding="utf-8")
     for name in ("tangle", "chapters"):
         done = tool(folder, name)
         assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def book(finished, tmp_path) -> Path:
 
 
 def test_a_module_is_its_cells_in_order(finished):
-    assert (finished / "minibert" / "data.py").read_text() == MODULE
+    assert (finished / "minibert" / "data.py").read_text(encoding="utf-8") == MODULE
 
 
 def test_a_second_run_gives_the_same_bytes(book):
@@ -108,7 +108,10 @@ def test_cell_ids_follow_the_source(book):
     text = book / "book" / "source" / "01-tiny.md"
     notebook = book / "book" / "01-tiny.ipynb"
     before = [cell.id for cell in nbformat.read(notebook, 4).cells]
-    text.write_text(text.read_text().replace("21", "22") + fenced("pass") + fenced("pass"))
+    text.write_text(
+        text.read_text(encoding="utf-8").replace("21", "22") + fenced("pass") + fenced("pass"),
+        encoding="utf-8",
+    )
     tool(book, "chapters")
     after = [cell.id for cell in nbformat.read(notebook, 4).cells]
     changed = [a != b for a, b in zip(before, after, strict=False)]
@@ -128,29 +131,31 @@ def test_copies_are_run_once_and_the_original_is_left_alone(book):
     assert "01-tiny: unchanged" not in first.stdout
     assert "01-tiny: unchanged" in second.stdout
     assert (book / "_build" / "run" / "book" / "01-tiny.ipynb").read_bytes() == original
-    (book / "minibert" / "data.py").write_text(MODULE + "\n")
+    (book / "minibert" / "data.py").write_text(MODULE + "\n", encoding="utf-8")
     assert "unchanged" not in tool(book, "chapters", "--into", "_build/run").stdout
     assert (book / "book" / "01-tiny.ipynb").read_bytes() == original
 
 
 def test_a_second_run_resumes_with_the_chapter_that_failed(book):
     other = book / "book" / "source" / "02-other.md"
-    other.write_text(HEADER + fenced("import os\nos.kill(os.getpid(), 9)"))
+    other.write_text(HEADER + fenced("import os\nos.kill(os.getpid(), 9)"), encoding="utf-8")
     shutil.copy(book / "book" / "01-tiny.ipynb", book / "book" / "02-other.ipynb")
     done = tool(book, "chapters", "--into", "_build/run")
     assert done.returncode == 1 and "its Python died" in done.stdout
     assert (book / "_build" / "run" / "book" / "02-other.ipynb").exists()  # as committed
     again = tool(book, "chapters", "--into", "_build/run")
     assert "01-tiny: unchanged" in again.stdout and "FAILED 02-other" in again.stdout
-    other.write_text(HEADER + fenced("print('mended')"))
+    other.write_text(HEADER + fenced("print('mended')"), encoding="utf-8")
     assert tool(book, "chapters", "--into", "_build/run").returncode == 0
 
 
 def test_a_failing_chapter_leaves_its_notebook(book):
     text, notebook = book / "book" / "source" / "01-tiny.md", book / "book" / "01-tiny.ipynb"
     before = notebook.read_bytes()
-    text.write_text(text.read_text() + fenced("x = 0\n1 / x  # here\n'after'"))
-    (text.parent / "02-other.md").write_text(HEADER + fenced("print('sound')"))
+    text.write_text(
+        text.read_text(encoding="utf-8") + fenced("x = 0\n1 / x  # here\n'after'"), encoding="utf-8"
+    )
+    (text.parent / "02-other.md").write_text(HEADER + fenced("print('sound')"), encoding="utf-8")
     done = tool(book, "chapters")
     assert done.returncode == 1 and done.stderr == "1 of 2 chapters failed\n"
     said = done.stdout.splitlines()
@@ -158,7 +163,7 @@ def test_a_failing_chapter_leaves_its_notebook(book):
     assert said[at].endswith("(book/source/01-tiny.md)")
     assert said[at + 1 : at + 3] == ["  at  1 / x  # here", "  ZeroDivisionError: division by zero"]
     assert notebook.read_bytes() == before
-    assert "sound" in (book / "book" / "02-other.ipynb").read_text()
+    assert "sound" in (book / "book" / "02-other.ipynb").read_text(encoding="utf-8")
     assert "No chapter 07; there are 01" in tool(book, "chapters", "7").stderr
 
 
@@ -170,8 +175,8 @@ def test_check_finds_nothing_in_a_sound_book(finished):
 def edit_text(old: str, new: str):
     def spoil(book: Path) -> None:
         path = book / "book" / "source" / "01-tiny.md"
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new, 1))
+        assert old in path.read_text(encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
     return spoil
 
@@ -179,15 +184,15 @@ def edit_text(old: str, new: str):
 def edit_notebook(change):
     def spoil(book: Path) -> None:
         path = book / "book" / "01-tiny.ipynb"
-        nb = json.loads(path.read_text())
+        nb = json.loads(path.read_text(encoding="utf-8"))
         change(nb["cells"][3])
-        path.write_text(json.dumps(nb))
+        path.write_text(json.dumps(nb), encoding="utf-8")
 
     return spoil
 
 
 def write(name: str, text: str):
-    return lambda book: (book / name).write_text(text)
+    return lambda book: (book / name).write_text(text, encoding="utf-8")
 
 
 STDERR = {"output_type": "stream", "name": "stderr", "text": "careful"}
@@ -230,9 +235,11 @@ def test_check_finds(message, book, monkeypatch):
 
 
 def test_check_finds_names_without_a_word(book):
-    (book / "minibert" / "mlm.py").write_text('__all__ = ["f"]\n\n\ndef f(): ...\n')
-    (book / "minibert" / "nsp.py").write_text("x = 1\n")
-    (book / "minibert" / "qa.py").write_text("from minibert.mlm import g\n")
+    (book / "minibert" / "mlm.py").write_text(
+        '__all__ = ["f"]\n\n\ndef f(): ...\n', encoding="utf-8"
+    )
+    (book / "minibert" / "nsp.py").write_text("x = 1\n", encoding="utf-8")
+    (book / "minibert" / "qa.py").write_text("from minibert.mlm import g\n", encoding="utf-8")
     done = tool(book, "check")
     assert done.returncode == 1
     for message in ("f lacks a docstring", "nsp.py has no __all__", "qa.py cannot be"):
@@ -240,13 +247,13 @@ def test_check_finds_names_without_a_word(book):
 
 
 def test_the_logo_is_drawn_by_code():
-    assert PATH.read_text() == svg()
+    assert PATH.read_text(encoding="utf-8") == svg()
 
 
 def test_the_gpu_pieces_run_here(tmp_path):
     """A chapter and a unit piece's command, as on a GPU, with what is installed here."""
     listed = subprocess.run(
-        [sys.executable, "tools/gpu.py", "--list"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "tools/gpu.py", "--list"], cwd=ROOT, capture_output=True, encoding="utf-8",
     ).stdout.split()
     chapters = {f"chapter-{p.stem}" for p in (ROOT / "book").glob("[0-9][0-9]-*.ipynb")}
     assert set(listed) == chapters | {"units-float32", "units-bfloat16"}
@@ -256,14 +263,18 @@ def test_the_gpu_pieces_run_here(tmp_path):
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
     (tmp_path / "tests" / "test_device.py").write_text(
         "def test_it(device, dtype):\n    assert (device.type, str(dtype)[6:]) == "
-        "('cpu', 'bfloat16')\n\ndef test_lacking():\n    import no_such_package\n"
+        "('cpu', 'bfloat16')\n\ndef test_lacking():\n    import no_such_package\n",
+        encoding="utf-8",
     )
     for number, code in [("01", "print(6 * 7)"), ("02", "import no_such"), ("03", "1 / 0")]:
         cell = nbformat.v4.new_code_cell(code)
         nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%pip x"), cell])
         nbformat.write(nb, tmp_path / "book" / f"{number}-x.ipynb")
     done = tool(tmp_path, "gpu", "--device", "cpu", "--out", str(tmp_path / "out.json"))
-    rows = {r["name"]: r for r in json.loads((tmp_path / "out.json").read_text())["rows"]}
+    rows = {
+        r["name"]: r
+        for r in json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]
+    }
     assert done.returncode == 1
     assert {name: row["status"] for name, row in rows.items()} == {
         "units-float32": "failed", "units-bfloat16": "passed",
@@ -274,7 +285,7 @@ def test_the_gpu_pieces_run_here(tmp_path):
 
 
 def test_the_speed_record():
-    record = json.loads((ROOT / "bench" / "record.json").read_text())
+    record = json.loads((ROOT / "bench" / "record.json").read_text(encoding="utf-8"))
     assert set(record) == {"rows", "date", "processor", "versions"} and record["rows"]
     assert len({row["name"] for row in record["rows"]}) == len(record["rows"])
     for row in record["rows"]:
@@ -288,13 +299,13 @@ def test_the_full_recipe_is_recorded(tmp_path):
     for name in ("train", "dev"):
         write_squad(some, tmp_path / f"{name}-v1.1.json")
     record = tmp_path / "squad.json"
-    record.write_text('{"published": [], "measured": {}}')
+    record.write_text('{"published": [], "measured": {}}', encoding="utf-8")
     command = [
         sys.executable, "tools/squad.py", "leads-small", "--runs", tmp_path, "--record", record,
         "--epochs", "1", "--batch-size", "4", "--max-length", "96", "--doc-stride", "32",
     ]  # fmt: skip
     environment = os.environ | {"MINIBERT_SQUAD": str(tmp_path)}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    found = json.loads(record.read_text())["measured"]["leads-small"]
+    found = json.loads(record.read_text(encoding="utf-8"))["measured"]["leads-small"]
     assert found["count"] == 12 and 0 <= found["exact_match"] <= found["f1"] <= 100
     assert {"date", "chip", "processor", "versions"} <= set(found)

@@ -4,11 +4,11 @@ import itertools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -98,7 +98,10 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(stops, tmp_path):
     again = run(tmp_path / "cut")
     assert weights(again).equal(weights(whole))
     logs = [
-        [json.loads(x) for x in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        [
+            json.loads(x)
+            for x in (tmp_path / name / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         for name in ("whole", "cut")
     ]
     for log in logs:
@@ -246,7 +249,7 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 def test_only_broken_checkpoints_are_an_error(tmp_path):
     run(tmp_path, stop=7)
-    (tmp_path / "step-00000005" / "state.json").write_text("{")
+    (tmp_path / "step-00000005" / "state.json").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match="no checkpoint can be read"):
         run(tmp_path)
 
@@ -274,6 +277,30 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     assert weights(run(tmp_path)).equal(weights(whole))
 
 
+def test_a_run_goes_on_where_folders_cannot_be_opened(tmp_path, monkeypatch):
+    """As on Windows, where also only a file opened for writing can be waited for."""
+    whole, real, waited = run(None), (os.open, os.fsync), set()
+
+    def no_folder(path: Path, flags: int) -> int:
+        if path.is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        handle = real[0](path, flags)
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            waited.add(handle)
+        return handle
+
+    def wait(handle: int) -> None:
+        if handle not in waited:
+            raise OSError(9, "Bad file descriptor")
+        real[1](handle)
+
+    windows = SimpleNamespace(**vars(os))  # pathlib looks at the real os.name
+    windows.name, windows.open, windows.fsync = "nt", no_folder, wait
+    monkeypatch.setattr("minibert.training.os", windows)
+    run(tmp_path, stop=7)
+    assert weights(run(tmp_path)).equal(weights(whole)) and waited
+
+
 def test_a_half_written_checkpoint_is_not_seen(tmp_path):
     whole = run(None)
     run(tmp_path, stop=7)
@@ -286,10 +313,13 @@ def test_a_half_written_checkpoint_is_not_seen(tmp_path):
 
 def test_a_log_line_cut_short_is_dropped(tmp_path):
     run(tmp_path, stop=7)
-    with (tmp_path / "log.jsonl").open("a") as file:
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 6, "lo')
     run(tmp_path)
-    steps = [json.loads(x)["step"] for x in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(x)["step"]
+        for x in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert steps == sorted(set(steps)) and steps[-1] == 20
 
 
@@ -320,7 +350,7 @@ def texts(tmp_path_factory) -> Path:
     words = ["the", "dog", "bit", "a", "man", "and", "river", "town", "ran", "over"]
     for number in range(12):
         lines = [" ".join(make.choices(words, k=9)).capitalize() + "." for _ in range(9)]
-        (folder / f"{number}.txt").write_text("\n".join(lines))
+        (folder / f"{number}.txt").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 
@@ -344,8 +374,8 @@ def test_killed_with_signal_9_at_random_moments(texts, tmp_path):
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.005)
         time.sleep(make.random() * 0.03)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()  # signal 9, or what Windows has in its place
+        assert process.wait() != 0
     subprocess.run(command(texts, folder, *steps), check=True, **quiet)
     got = load_file(folder / "model" / "model.safetensors")
     assert got.keys() == want.keys()

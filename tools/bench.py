@@ -321,7 +321,7 @@ def main() -> int:
     ]
     record = {"rows": rows} | circumstances("transformers")
     RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for one in rows:
         print(f"{one['name']}: {one['ratio']} (floor {one['floor']})")
     return int(any(one["ratio"] < one["floor"] for one in rows))

@@ -120,7 +120,7 @@ def fingerprint(text: Path) -> str:
 def is_current(text: Path, folder: Path) -> bool:
     """Whether `folder` holds a run of this chapter that nothing has outdated."""
     stamp = folder / f".{text.stem}.stamp"
-    return stamp.exists() and stamp.read_text() == fingerprint(text)
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == fingerprint(text)
 
 
 def why(error: Exception) -> tuple[str, str]:
@@ -160,7 +160,8 @@ def run(text: Path, target: Path) -> bool:
         del RUNNING[text.stem]
     progress.end()
     partial = target.with_suffix(".partial")
-    partial.write_text(nbformat.writes(nb).rstrip("\n") + "\n", encoding="utf-8")
+    whole = nbformat.writes(nb).rstrip("\n") + "\n"
+    partial.write_text(whole, encoding="utf-8", newline="\n")
     partial.replace(target)
     seconds, cell = progress.longest
     took = progress.since - progress.start
@@ -211,7 +212,7 @@ def main() -> int:
             return True
         ran = run(text, target)
         if ran and args.into:
-            target.with_name(f".{text.stem}.stamp").write_text(fingerprint(text))
+            target.with_name(f".{text.stem}.stamp").write_text(fingerprint(text), encoding="utf-8")
         return ran
 
     done = threading.Event()

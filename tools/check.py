@@ -87,7 +87,7 @@ def cells_define() -> Iterator[str]:
 def imports_point_up() -> Iterator[str]:
     """A module imports only modules above it in the order of the book."""
     for path in sorted(PACKAGE.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 yield f"{path.name}: relative import, line {node.lineno}"
             names = []

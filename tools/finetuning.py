@@ -122,7 +122,7 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     names = chapter()
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": []}
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"runs": []}
     record["tfidf"] = record.get("tfidf") or counted(names)
     runs = record["runs"] = [x for x in record["runs"] if x["start"] != args.drop]
     for one in settings():
@@ -139,7 +139,9 @@ def main() -> int:
             "steps_from_nothing": FROM_NOTHING,
         }
         record |= circumstances("tokenizers", "scikit-learn")
-        RECORD.write_text(json.dumps(record, indent=None).replace("}, {", "},\n {") + "\n")
+        RECORD.write_text(
+            json.dumps(record, indent=None).replace("}, {", "},\n {") + "\n", encoding="utf-8"
+        )
         print(runs[-1], flush=True)
     return 0
 

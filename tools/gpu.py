@@ -36,7 +36,8 @@ except ModuleNotFoundError:
     for name in ("display", "Image", "HTML", "Markdown"):
         setattr(fake, name, lambda *args, **named: None)
     sys.modules |= {"IPython": types.ModuleType("IPython"), "IPython.display": fake}
-cells = json.load(open(sys.argv[1]))["cells"]
+with open(sys.argv[1], encoding="utf-8") as file:
+    cells = json.load(file)["cells"]
 space = {"__name__": "__main__"}
 for cell in cells:
     code = "".join(cell["source"])
@@ -70,17 +71,20 @@ def run(name: str, device: str) -> dict[str, object]:
         "HF_HUB_OFFLINE": "1",
         "MPLBACKEND": "agg",
         "TQDM_DISABLE": "1",
+        "PYTHONIOENCODING": "utf-8",
         "PYTHONPATH": str(ROOT),
     }
     start = time.perf_counter()
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, timeout=LIMIT, text=True,
+            command, cwd=ROOT, env=environment, timeout=LIMIT, encoding="utf-8",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         said, status = done.stdout, "passed" if done.returncode == 0 else "failed"
     except subprocess.TimeoutExpired as error:
-        said, status = (error.stdout or b"").decode(errors="replace"), "too slow"
+        said = error.stdout or b""
+        said = said if isinstance(said, str) else said.decode(errors="replace")
+        status = "too slow"
     missing = MISSING.findall(said)
     if status == "failed" and name.startswith("chapter") and missing:
         status, said = "skipped", missing[-1]
@@ -121,13 +125,15 @@ def main() -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     rows = {}
     if args.piece and args.out.exists():
-        rows = {row["name"]: row for row in json.loads(args.out.read_text())["rows"]}
+        rows = {
+            row["name"]: row for row in json.loads(args.out.read_text(encoding="utf-8"))["rows"]
+        }
     wanted = args.piece or list(pieces())
     for name in wanted:
         row = rows[name] = run(name, args.device)
         print(f"{name}: {row['status']}, {row['seconds']} s: {row['said'][-1:]}", flush=True)
         record = {"rows": list(rows.values())} | where(args.device)
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(any(rows[name]["status"] in ("failed", "too slow") for name in wanted))
 
 

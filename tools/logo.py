@@ -32,5 +32,5 @@ def svg() -> str:
 
 
 if __name__ == "__main__":
-    PATH.write_text(svg())
+    PATH.write_text(svg(), encoding="utf-8")
     print(f"wrote {PATH.relative_to(ROOT)}")

@@ -49,7 +49,7 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     names = recorded("08-nsp.md", dict(vars(nsp)))
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": {}}
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"runs": {}}
     data = {}
     wanted = [args.only or BASE] if not args.all else list(SETTINGS)
     for name in wanted:
@@ -74,7 +74,7 @@ def main() -> int:
             record |= {"command": "python tools/nsp_seeds.py"}
             record |= circumstances("tokenizers", "numpy")
             RECORD.parent.mkdir(exist_ok=True)
-            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+            RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
             print(f"{name}, seed {seed}: {accuracy[-1]:.3f} in {seconds} s", flush=True)
     return 0
 

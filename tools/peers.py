@@ -134,7 +134,7 @@ def main() -> None:
         "length": LENGTH, "stride": STRIDE, "longest": LONGEST,
         "metric": metric(), "decoding": decoding(), "pipeline": pipeline(),
     }  # fmt: skip
-    FILE.write_text(json.dumps(record, ensure_ascii=False, indent=None) + "\n")
+    FILE.write_text(json.dumps(record, ensure_ascii=False, indent=None) + "\n", encoding="utf-8")
     print({name: len(record[name]) for name in ("metric", "decoding", "pipeline")})
 
 

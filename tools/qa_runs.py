@@ -116,14 +116,14 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, help="the folder of the run that ships")
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     table, rates = record.setdefault("table", {}), record.setdefault("rates", {})
     whole = load_leadqa("dev")
     dev = [one for one in whole if one.answers]
 
     def keep() -> None:
         record.update(command="python tools/qa_runs.py", **circumstances("tokenizers"))
-        RECORD.write_text(json.dumps(record) + "\n")
+        RECORD.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     if args.kept:
         folder = args.kept / "trained"
@@ -134,10 +134,10 @@ def main() -> int:
         mine = means(table["minilm-qa"]) | {"count": len(dev)}
         record["kept"] = {"leadqa dev": mine} | measure_kept(model)
         record["threshold"], _ = best_threshold(whole, found)
-        log = (args.kept / "log.jsonl").read_text().splitlines()
+        log = (args.kept / "log.jsonl").read_text(encoding="utf-8").splitlines()
         record["log"] = [json.loads(line) for line in log]
         newest = max(args.kept.glob("step-*"))
-        record["config"] = json.loads((newest / "state.json").read_text())["config"]
+        record["config"] = json.loads((newest / "state.json").read_text(encoding="utf-8"))["config"]
         keep()
     for name, (start, rate, epochs, size) in RUNS.items():
         if name not in table:

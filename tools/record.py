@@ -36,8 +36,8 @@ def record(run: Path, name: str) -> Path:
     newest = max(run.glob("step-*"), default=None)
     if newest is None:
         raise SystemExit(f"{run} holds no checkpoint")
-    said = json.loads((newest / "state.json").read_text())
-    lines = (run / "log.jsonl").read_text().splitlines()
+    said = json.loads((newest / "state.json").read_text(encoding="utf-8"))
+    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     log = [json.loads(line) for line in lines]
     for line in log:
         for key, value in line.items():
@@ -45,7 +45,7 @@ def record(run: Path, name: str) -> Path:
     path = ROOT / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     kept = said | {"log": log} | circumstances("tokenizers")
-    path.write_text(json.dumps(kept, indent=1) + "\n")
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return path
 
 

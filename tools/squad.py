@@ -60,11 +60,11 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=ROOT / "_build" / "squad")
     parser.add_argument("--record", type=Path, default=RECORD)
     args, more = parser.parse_known_args()  # the rest goes to `minibert qa train`
-    record = json.loads(args.record.read_text())
+    record = json.loads(args.record.read_text(encoding="utf-8"))
     for start in args.start:
         found = measure(start, args.runs / start.replace("/", "_"), *more)
         record["measured"][start] = found | {"chip": chip()} | circumstances("tokenizers")
-        args.record.write_text(json.dumps(record, indent=1) + "\n")
+        args.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -101,7 +101,7 @@ def dead(url: str) -> bool:
         target /= "index.html"
     if not target.is_file():
         return True
-    return bool(anchor) and f'id="{unquote(anchor)}"' not in target.read_text()
+    return bool(anchor) and f'id="{unquote(anchor)}"' not in target.read_text(encoding="utf-8")
 
 
 def test_the_site_is_built():
