@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import check
+import colab
 import make
 import nbformat
 import pytest
@@ -371,3 +372,60 @@ def test_the_first_target_sets_up_the_environment_once(tmp_path, monkeypatch):
     (tmp_path / ".venv" / ".ready").unlink()
     make.ready()
     assert "requirements.txt" in commands[-2]
+
+
+def notebook(*cells: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_the_install_line_can_take_a_wheel(path, tmp_path):
+    """Quoted, since an extra is named; without a version that moves anything back."""
+    nb = nbformat.read(path, 4)
+    line = colab.install_line(nb)
+    assert re.fullmatch(r'install -q "minibert-book\[book\] @ git\+https://\S+"', line)
+    colab.from_wheel(nb, tmp_path / "minibert_book-0.1.0-py3-none-any.whl")
+    taken = colab.install_line(nb)
+    assert taken.startswith('install -q "minibert-book[book] @ file:///')
+    assert taken.endswith('minibert_book-0.1.0-py3-none-any.whl"')
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [("x = 1",), ("%pip install a\n%pip install b",), ("%pip install a", "%pip install b"), ()],
+)
+def test_other_install_cells_are_refused(cells):
+    with pytest.raises(ValueError, match="must install once"):
+        colab.install_line(notebook(*cells))
+
+
+def test_a_line_without_an_address_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no address"):
+        colab.from_wheel(notebook("%pip install minibert-book"), tmp_path / "x.whl")
+
+
+def test_what_was_moved_back_is_named():
+    before = {"torch": "2.14.1+cu130", "numpy": "2.4.6", "scipy": "1.9", "gone": "1", "odd": "x.y"}
+    after = {"torch": "2.13.0", "numpy": "2.10.0", "scipy": "1.9", "new": "1", "odd": "x.y"}
+    assert colab.downgraded(before, after) == ["gone 1 -> gone", "torch 2.14.1+cu130 -> 2.13.0"]
+
+
+def test_a_chapter_is_run_as_in_colab(tmp_path, monkeypatch):
+    """With this environment's kernel, and nothing to install."""
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    for name in colab.OWN:
+        monkeypatch.delenv(name, raising=False)
+    colab.offer_kernel(Path(sys.executable), tmp_path / "jupyter")
+    start = (
+        'import sys\nif "google.colab" in sys.modules:\n    there = True\nelse:\n'
+        '    %pip install -q "x @ git+https://nowhere/x"'
+    )
+    alone = "import os\nassert there and len(os.listdir()) == 1\nprint(6 * 7)"
+    for name, cells in {"01-fine": [alone], "02-wrong": ["1 +", ""], "03-still": ["y = 1"]}.items():
+        nbformat.write(notebook(start, *cells), tmp_path / f"{name}.ipynb")
+    rows = [colab.run(path, tmp_path / "x.whl") for path in sorted(tmp_path.glob("*.ipynb"))]
+    assert [row.status for row in rows] == ["passed", "failed", "slow"]
+    assert 0 < rows[0].installed <= rows[0].first_output <= rows[0].seconds < 60
+    assert rows[1].said.startswith("cell 1, '1 +': SyntaxError")
+    monkeypatch.setattr(colab, "FIRST", 0)
+    assert colab.run(tmp_path / "01-fine.ipynb", tmp_path / "x.whl").status == "slow"
