@@ -15,6 +15,7 @@ import nbformat
 import pytest
 import source
 import tangle
+import yaml
 from logo import PATH, svg
 
 from minibert.qa import load_leadqa, write_squad
@@ -429,3 +430,20 @@ def test_a_chapter_is_run_as_in_colab(tmp_path, monkeypatch):
     assert rows[1].said.startswith("cell 1, '1 +': SyntaxError")
     monkeypatch.setattr(colab, "FIRST", 0)
     assert colab.run(tmp_path / "01-fine.ipynb", tmp_path / "x.whl").status == "slow"
+
+
+def test_the_weekly_runs():
+    """Three systems, each Python that torch may have a wheel for, and Colab's own image."""
+    text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
+    flow = yaml.safe_load(text)
+    assert flow["permissions"] == {"contents": "read"}
+    jobs = flow["jobs"]
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
+    matrix = jobs["newest"]["strategy"]["matrix"]
+    assert [one.split("-")[0] for one in matrix["os"]] == ["ubuntu", "macos", "windows"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert jobs["colab"]["env"]["IMAGE"].startswith("us-docker.pkg.dev/colab-images/public/runtime")
+    for name in ("newest", "colab"):
+        assert "'schedule'" in jobs[name]["if"] and "push" not in jobs[name]["if"]
+    for file in re.findall(r"\btools/\w+\.py", text):
+        assert (ROOT / file).is_file(), file
