@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
@@ -71,8 +72,9 @@ def strict(what: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def as_strict_as_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows replaces and removes no file that is open; let no test here rely on it."""
+    """Windows replaces, removes and writes over no file in use; let no test rely on it."""
     if Path("/proc/self/maps").exists():
         for name in ("replace", "rename", "remove", "unlink"):
             monkeypatch.setattr(os, name, strict(getattr(os, name)))
-        monkeypatch.setattr(shutil, "rmtree", strict(shutil.rmtree))
+        for module, name in ((shutil, "rmtree"), (safetensors.torch, "serialize_file")):
+            monkeypatch.setattr(module, name, strict(getattr(module, name)))
