@@ -92,10 +92,14 @@ def show_help() -> None:
 
 def book(*only: str) -> None:
     """Run every chapter for real and render the book (ONLY="01 02" for some)"""
+    failed = None
     try:
         tool("chapters", "--into", "_build/run", *only)
-    finally:  # a chapter that failed keeps its committed page
-        render("_build/run")
+    except SystemExit as error:  # a chapter that failed keeps its committed page
+        failed = error
+    render("_build/run")
+    if failed:
+        raise failed
 
 
 def html() -> None:
