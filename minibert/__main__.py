@@ -311,8 +311,9 @@ def run_qa_evaluate(args: argparse.Namespace) -> None:
             parts = [score.get(f"{kind}_{k}", 0.0) for k in ("count", "exact_match", "f1")]
             print("{0:,} {3}: exact match {1:.1f}  F1 {2:.1f}".format(*parts, kind))
     print(f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}", flush=True)
-    if args.predictions:
-        args.predictions.write_text(json.dumps(said, ensure_ascii=False) + "\n", encoding="utf-8")
+    if args.predictions:  # last: where they cannot be written, the scores are there
+        text = json.dumps(said, ensure_ascii=False) + "\n"
+        args.predictions.write_text(text, encoding="utf-8")
 
 
 def run_sentences_evaluate(args: argparse.Namespace) -> None:
@@ -336,9 +337,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1")
     if args.threads:
         torch.set_num_threads(args.threads)
-    for stream in (sys.stdout, sys.stderr):  # a terminal may lack a letter of an answer
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # A folder's name that the terminal cannot show must not cost an hour's scores.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args.run(args)
         sys.stdout.flush()

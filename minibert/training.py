@@ -552,16 +552,12 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk.
-
-    A folder only where it can be opened: on Windows it cannot.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        if path.is_dir():
-            return
-        raise
+    """Wait until a file or folder is on the disk."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # Windows opens no folder, and keeps its list by itself
+    # It waits for a file only where one may write to it.
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
@@ -597,7 +593,8 @@ def put_tensors(
         for kind in ("step", "exp_avg", "exp_avg_sq"):
             tensor = tensors.get(f"optimiser.{kind}.{name}")
             if tensor is not None:
-                state[kind] = tensor.to(parameter.device)
+                # a copy, since a tensor that was read holds its file open
+                state[kind] = tensor.to(parameter.device, copy=True)
         if state:
             optimiser.state[parameter] = state
 

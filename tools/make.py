@@ -35,13 +35,9 @@ ENVIRONMENT = {
 
 def run(*command: str | Path, **more: str) -> None:
     """Run a command in the repository; end with its status when it fails."""
-    if status := try_run(*command, **more):
+    status = subprocess.run(list(map(str, command)), cwd=ROOT, env=os.environ | more).returncode
+    if status:
         raise SystemExit(status)
-
-
-def try_run(*command: str | Path, **more: str) -> int:
-    """Run a command in the repository and give its status."""
-    return subprocess.run(list(map(str, command)), cwd=ROOT, env=os.environ | more).returncode
 
 
 def python(venv: str = ".venv") -> Path:
@@ -96,10 +92,14 @@ def show_help() -> None:
 
 def book(*only: str) -> None:
     """Run every chapter for real and render the book (ONLY="01 02" for some)"""
-    failed = try_run(ready(), ROOT / "tools" / "chapters.py", "--into", "_build/run", *only)
-    render("_build/run")  # what failed keeps its committed outputs
+    failed = None
+    try:
+        tool("chapters", "--into", "_build/run", *only)
+    except SystemExit as error:  # a chapter that failed keeps its committed page
+        failed = error
+    render("_build/run")
     if failed:
-        raise SystemExit(failed)
+        raise failed
 
 
 def html() -> None:
@@ -231,8 +231,8 @@ def main(arguments: Sequence[str]) -> int:
         raise SystemExit(f"{name}: {error}") from None
     os.environ.update(ENVIRONMENT)
     if os.environ.get("ATEN_CPU_CAPABILITY") in ("avx2", "default"):
-        # Less of the processor than there is (CONTRIBUTING.md). torch's fused bfloat16
-        # attention asks oneDNN alone what there is, and fails where its own loops have less.
+        # Less of the processor than there is (CONTRIBUTING.md): torch's own loops and oneDNN's
+        # together, for its fused bfloat16 attention fails where the two disagree.
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     TARGETS[name](*more)
     return 0

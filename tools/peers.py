@@ -92,7 +92,7 @@ def decoding(count: int = 120) -> list[dict[str, Any]]:
     said = {}
     for strict in (False, True):
         with tempfile.TemporaryDirectory() as folder:
-            files = [f"{folder}/{name}.json" for name in ("best", "all", "null")]
+            files = [str(Path(folder) / f"{name}.json") for name in ("best", "all", "null")]
             said[strict] = compute_predictions_logits(
                 examples, features, results, 40, LONGEST, True, *files, False, strict, 0.0,
                 tokenizer,

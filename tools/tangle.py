@@ -49,7 +49,7 @@ def main() -> int:
             print(f"{module} differs from its chapter: make chapters, or edit the text")
         return len(changed) > 0
     for module, text in changed.items():
-        (ROOT / module).write_text(text, encoding="utf-8")
+        (ROOT / module).write_text(text, encoding="utf-8", newline="\n")
         print(f"wrote {module}")
     return 0
 
