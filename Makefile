@@ -87,7 +87,7 @@ peers:  ## What transformers 4.57.6 says of questions, into tests/peers.json
 	@$(PEERS)/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall _build/wheel/*.whl
 	@$(PEERS)/bin/python tools/peers.py
 
-gpu:  ## The unit tests and chapters on CUDA, with the Python found here
+gpu:  ## Unit tests, chapters, speed and losses on CUDA, with the Python found here
 	@$(PYTHON) tools/gpu.py
 
 clean:  ## Remove what was built (the environment stays)
