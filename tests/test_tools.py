@@ -254,40 +254,6 @@ def test_the_logo_is_drawn_by_code():
     assert PATH.read_text(encoding="utf-8") == svg()
 
 
-def test_the_gpu_pieces_run_here(tmp_path):
-    """A chapter and a unit piece's command, as on a GPU, with what is installed here."""
-    listed = subprocess.run(
-        [sys.executable, "tools/gpu.py", "--list"], cwd=ROOT, capture_output=True, encoding="utf-8",
-    ).stdout.split()
-    chapters = {f"chapter-{p.stem}" for p in (ROOT / "book").glob("[0-9][0-9]-*.ipynb")}
-    assert set(listed) == chapters | {"units-float32", "units-bfloat16"}
-    for name in ("book", "tests", "minibert", "tools"):
-        (tmp_path / name).mkdir()
-    shutil.copy(ROOT / "tools" / "gpu.py", tmp_path / "tools")
-    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
-    (tmp_path / "tests" / "test_device.py").write_text(
-        "def test_it(device, dtype):\n    assert (device.type, str(dtype)[6:]) == "
-        "('cpu', 'bfloat16')\n\ndef test_lacking():\n    import no_such_package\n",
-        encoding="utf-8",
-    )
-    for number, code in [("01", "print(6 * 7)"), ("02", "import no_such"), ("03", "1 / 0")]:
-        cell = nbformat.v4.new_code_cell(code)
-        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%pip x"), cell])
-        nbformat.write(nb, tmp_path / "book" / f"{number}-x.ipynb")
-    done = tool(tmp_path, "gpu", "--device", "cpu", "--out", str(tmp_path / "out.json"))
-    rows = {
-        r["name"]: r
-        for r in json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]
-    }
-    assert done.returncode == 1
-    assert {name: row["status"] for name, row in rows.items()} == {
-        "units-float32": "failed", "units-bfloat16": "passed",
-        "chapter-01-x": "passed", "chapter-02-x": "skipped", "chapter-03-x": "failed",
-    }  # fmt: skip
-    assert rows["chapter-01-x"]["said"] == ["42"]
-    assert "1 passed, 1 skipped" in rows["units-bfloat16"]["said"][-1]
-
-
 def test_the_speed_record():
     record = json.loads((ROOT / "bench" / "record.json").read_text(encoding="utf-8"))
     assert set(record) == {"rows", "date", "processor", "versions"} and record["rows"]
