@@ -168,10 +168,12 @@ def note_wait(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
     packet = func.overloadpacket
     if packet in LOOKS:
         note(LOOKS[packet])
-    elif packet is aten._to_copy and torch.device(kwargs.get("device") or NAME).type == "cpu":
-        note("cpu")
-    elif packet is aten.copy_ and not isinstance(args[0], Second):
-        note("cpu")
+    elif packet is aten._to_copy:
+        if torch.device(kwargs.get("device") or NAME).type == "cpu":
+            note("cpu")
+    elif packet is aten.copy_:
+        if not isinstance(args[0], Second):
+            note("cpu")
     elif packet in INDEX:
         masks = [x for x in args[1] if isinstance(x, Second) and x.dtype == torch.bool]
         if masks and (len(args) < 3 or args[2].numel() != 1):  # a number: a masked_fill
@@ -221,16 +223,18 @@ class Module:
         return [torch.float32, torch.bfloat16, torch.float16]
 
 
-def _kernel(func: Any) -> Callable[..., Any]:
-    return lambda *args, **kwargs: run(func, args, kwargs)
+def register(name: str) -> None:
+    """Answer for an operation that torch sends here by its key, past `Second`."""
+    packet, _, overload = name.partition(".")
+    func = getattr(getattr(aten, packet), overload or "default")
+    _library.impl(name, lambda *args, **kwargs: run(func, args, kwargs), "PrivateUse1")
 
 
 _setup_privateuseone_for_python_backend(NAME, Module())
-# Factories find the device by its key, not by an argument; torch.tensor() copies by it.
 _library = torch.library.Library("aten", "IMPL")
-for _op in (
+# Factories have no tensor that is a Second yet; torch.tensor() copies past it.
+for _name in (
     "empty.memory_format", "empty_strided", "arange", "arange.start", "arange.start_step",
     "copy_", "randperm", "eye", "linspace",
 ):  # fmt: skip
-    _name, _, _overload = _op.partition(".")
-    _library.impl(_op, _kernel(getattr(getattr(aten, _name), _overload or "default")), "PrivateUse1")
+    register(_name)
