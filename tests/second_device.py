@@ -108,6 +108,8 @@ class Second(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Compute on the CPU what torch asks of this device."""
+        if func is aten._has_compatible_shallow_copy_type.default:
+            return False  # a module's parameters are made anew when it moves here
         return run(func, args, kwargs or {})
 
     def tolist(self) -> Any:
@@ -192,13 +194,19 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func.overloadpacket is aten.copy_:  # where it is copied to says where it is
         here = isinstance(args[0], Second)
 
+    # In inference mode a view of an ordinary tensor is an ordinary one.
+    ordinary = func.is_view and not args[0].is_inference()
+
     def inside(x: Any) -> Any:
         return x.cpu_tensor if isinstance(x, Second) else x
 
     def outside(x: Any) -> Any:
         if not here or not _is(x):
             return x
-        return ours.get(id(x)) if id(x) in ours else Second(x)  # in place: the same object
+        if id(x) in ours:  # in place: the same object comes back
+            return ours[id(x)]
+        with torch.inference_mode(torch.is_inference_mode_enabled() and not ordinary):
+            return Second(x)
 
     out = func(*tree_map(inside, args), **tree_map(inside, kwargs))
     for x in ours.values() if func._schema.is_mutable else ():
@@ -215,7 +223,10 @@ class Module:
     is_initialized: ClassVar[Callable[[], bool]] = staticmethod(lambda: True)
     device_count: ClassVar[Callable[[], int]] = staticmethod(lambda: 1)
     current_device: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
+    # Its chance is the CPU's: there is no state of its own to seed or to keep.
     manual_seed_all: ClassVar[Callable[[int], None]] = staticmethod(lambda seed: None)
+    get_rng_state: ClassVar[Callable[..., None]] = staticmethod(lambda device=0: None)
+    set_rng_state: ClassVar[Callable[..., None]] = staticmethod(lambda state, device=0: None)
 
     @staticmethod
     def get_amp_supported_dtype() -> list[torch.dtype]:

@@ -710,6 +710,7 @@ EXCEPTIONS = {
     "counting.activations": "counts without computing; device is the name of a rule",
     "counting.memory": "counts without computing; device is the name of a rule",
     "data.sentences": "cuts strings: a model of the language, none of torch",
+    "nsp.to_batch": "makes CPU tensors out of arrays",
     "embeddings.sinusoids": "makes a table out of two numbers; the caller moves it",
 }
 HINTS = ("Tensor", "Module", "Model", "device", "Kind", "BertFor", "Pool", "Batch")
