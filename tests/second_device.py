@@ -110,6 +110,8 @@ class Second(torch.Tensor):
         """Compute on the CPU what torch asks of this device."""
         if func is aten._has_compatible_shallow_copy_type.default:
             return False  # a module's parameters are made anew when it moves here
+        if func._can_decompose():  # in inference mode nobody took it apart before
+            return func.decompose(*args, **(kwargs or {}))
         return run(func, args, kwargs or {})
 
     def tolist(self) -> Any:
@@ -241,6 +243,24 @@ def register(name: str) -> None:
     _library.impl(name, lambda *args, **kwargs: run(func, args, kwargs), "PrivateUse1")
 
 
+def register_cast(name: str, lower: bool) -> None:
+    """Let autocast compute an operation in its type, or in float32 as CUDA does."""
+    packet, _, overload = name.partition(".")
+    func = getattr(getattr(aten, packet), overload or "default")
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        dtype = torch.get_autocast_dtype(NAME) if lower else torch.float32
+
+        def cast(x: Any) -> Any:
+            ours = isinstance(x, Second) and x.is_floating_point()
+            return x.to(dtype) if ours else x
+
+        with torch.autocast(NAME, enabled=False):
+            return func(*tree_map(cast, args), **tree_map(cast, kwargs))
+
+    _library.impl(name, call, "AutocastPrivateUse1")
+
+
 _setup_privateuseone_for_python_backend(NAME, Module())
 _library = torch.library.Library("aten", "IMPL")
 # Factories have no tensor that is a Second yet; torch.tensor() copies past it.
@@ -249,3 +269,9 @@ for _name in (
     "copy_", "randperm", "eye", "linspace",
 ):  # fmt: skip
     register(_name)
+_others = torch.library.Library("_", "IMPL")
+_others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+for _name in ("linear", "matmul", "scaled_dot_product_attention"):
+    register_cast(_name, lower=True)
+for _name in ("layer_norm", "softmax.int", "log_softmax.int", "cross_entropy_loss"):
+    register_cast(_name, lower=False)

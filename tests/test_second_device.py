@@ -5,18 +5,18 @@ What a GPU would refuse is refused here, on any machine; what comes out must be 
 
 import importlib
 import inspect
+import itertools
 import json
 import math
 import pkgutil
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import second_device
 import torch
 from second_device import Second, kinds, waits
 from torch import Tensor, nn
@@ -46,10 +46,11 @@ from minibert.training import TrainingConfig, train
 
 SECOND = torch.device("second", 0)
 CPU = torch.device("cpu")
-WORDS = (
-    "the a dog cat man river town ran bit over and in to of sea rises ends where does who . ? "
-    "red blue old new one two three day night"
-).split()
+WORDS = [
+    "the", "a", "dog", "cat", "man", "river", "town", "ran", "bit", "over", "and", "in", "to",
+    "of", "sea", "rises", "ends", "where", "does", "who", ".", "?", "red", "blue", "old", "new",
+    "one", "two", "three", "day", "night", "sun",
+]  # fmt: skip
 TOKENIZER = Tokenizer([*SPECIAL, *WORDS, "##s", "##ed"])
 CONFIG = BertConfig(
     vocab_size=len(TOKENIZER), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -368,6 +369,33 @@ def test_a_function_on_strings_gives_the_same(name, folders, monkeypatch):
     assert landed and set(landed) == {SECOND}
 
 
+@pytest.mark.xfail(strict=True, reason="load_once reads in its caller's inference mode")
+def test_a_model_that_embed_read_can_be_trained(folders):
+    sentences.embed(TEXTS, model=folders[BertModel], device="second")
+    model, _ = load(BertModel, folders[BertModel], "second")
+    model(drawn(1, 5, high=20).to(SECOND)).pooler_output.sum().backward()
+
+
+def test_rows_of_one_batch_wait_once():
+    """A wait belongs to a batch, not to each of its rows."""
+    calls: list[Callable[[int], Any]] = [
+        lambda n: sentences.embed(TEXTS[:1] * n, model=(models[0], TOKENIZER)),
+        lambda n: predict(models[1], ROWS[:1] * n, TOKENIZER.pad_id),
+        lambda n: qa.answer_all(QUESTIONS[1:] * n, model=(models[2], TOKENIZER)),
+        lambda n: models[3].translate(drawn(n, 5, high=20).to(SECOND), 5, 4),
+    ]
+    kinds_of = BertModel, BertForSequenceClassification, BertForQuestionAnswering
+    models = [make(kind, where=SECOND) for kind in kinds_of]
+    models.append(make(parts.Transformer, 20, 20, where=SECOND))
+    for call in calls:
+        counts = []
+        for n in (1, 9):
+            with waits() as found:
+                call(n)
+            counts.append(kinds(found))
+        assert counts[0] == counts[1] and sum(counts[0].values()) < 9
+
+
 def test_a_pair_is_used_where_it_is(monkeypatch):
     monkeypatch.setenv("MINIBERT_DEVICE", "second")
     assert load(BertModel, (make(BertModel), TOKENIZER))[0].device == CPU
@@ -602,10 +630,15 @@ STEP_WAITS = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("what", RUNS)
-def test_a_step_waits_as_seldom_as_it_can(what, monkeypatch):
-    """Between two steps that log nothing; labelled places are gathered once."""
+def test_a_step_waits_as_seldom_as_it_can(what, dtype, monkeypatch):
+    """Between two steps that log nothing; labelled places are gathered once.
+
+    In float16 the scaler looks for an overflow, and skips its step, without asking.
+    """
     monkeypatch.setenv("MINIBERT_DEVICE", "second")
+    monkeypatch.setenv("MINIBERT_DTYPE", dtype)
     marks: list[int] = []
     data = PretrainingData if what in ("words", "pairs") else FineTuningData
     real = data.__call__
@@ -622,8 +655,18 @@ def test_a_step_waits_as_seldom_as_it_can(what, monkeypatch):
             task = None if what == "words" else "next"
             config = PretrainingConfig(**numbers, max_length=24, task=task)
         run_of(what, config)[1]()
-    for begin, end in zip(marks[1:3], marks[2:4], strict=True):
+    for begin, end in itertools.pairwise(marks[1:4]):  # then the evaluation draws, too
         assert kinds(found[begin:end]) == STEP_WAITS[what]
+
+
+def test_float16_there_is_nearly_float32(monkeypatch):
+    """Autocast casts what it should: nothing meets a number of another type."""
+    monkeypatch.setenv("MINIBERT_DEVICE", "second")
+    losses = []
+    for dtype in ("float32", "float16"):
+        monkeypatch.setenv("MINIBERT_DTYPE", dtype)
+        losses.append([line["masked_lm_loss"] for line in run_of("pairs")[1]()])
+    assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[1] != losses[0]
 
 
 def test_train_itself_takes_any_module(monkeypatch):
@@ -652,9 +695,11 @@ def scale_of(folder: Path, step: int) -> dict[str, Any]:
 
 
 def test_float16_learns_and_keeps_its_scale(half, tmp_path):
-    config = TrainingConfig(**NUMBERS | {"steps": 12, "save_every": 6, "evaluate_every": 99})
+    more = {"steps": 12, "save_every": 6, "evaluate_every": 99, "learning_rate": 0.03}
+    config = TrainingConfig(**NUMBERS | more)
     log = run_of("classes", config)[1](tmp_path)
-    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    losses = [line["loss"] for line in log]
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
     assert scale_of(tmp_path, 6)["scale"] == scale_of(tmp_path, 12)["scale"] == 2.0**16
     assert scale_of(tmp_path, 12)["_growth_tracker"] == 12
     shutil.rmtree(tmp_path / "step-00000012")
