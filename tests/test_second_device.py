@@ -253,7 +253,10 @@ def passed(
         output = model(**inputs, output_hidden_states=wide, output_attentions=wide)
     if learn:
         loss = getattr(output, "loss", None)
-        (sum(x.float().sin().sum() for x in output[:2]) if loss is None else loss).backward()
+        if loss is None:
+            loss = sum(x.float().sin().sum() for x in output[:2])
+        maps = sum(x.float().square().sum() for x in output.attentions or ())
+        (loss + maps).backward()
     return output, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
