@@ -12,7 +12,8 @@ a GPU goes wrong here:
   ...) works, and is noted, with the line of the package that asked, by `waits()`.
 
 Not copied from a GPU: its own random numbers (those of the CPU are drawn, so that even
-dropout is the same), memory that runs out, and other rounding.
+dropout is the same), memory that runs out, and other rounding. `x[mask] = y` with one number
+in `y` counts as no wait, which on CUDA holds only for a number of the CPU.
 
 Import it before the first backward pass of a process: autograd counts devices once.
 """
@@ -24,10 +25,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
+import pytest
 import torch
 from torch import Tensor
+from torch.utils import backend_registration
 from torch.utils._pytree import tree_iter, tree_map
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 import minibert
 
@@ -106,7 +108,9 @@ class Second(torch.Tensor):
         return ours
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Compute on the CPU what torch asks of this device."""
         if func is aten._has_compatible_shallow_copy_type.default:
             return False  # a module's parameters are made anew when it moves here
@@ -137,7 +141,7 @@ class Second(torch.Tensor):
         """Let safetensors tell whether two tensors share memory."""
         return self.cpu_tensor.untyped_storage()
 
-    def __repr__(self, **kwargs: Any) -> str:
+    def __repr__(self, **kwargs: Any) -> str:  # type: ignore[override]
         """Show the numbers."""
         return f"Second({self.cpu_tensor!r})"
 
@@ -261,7 +265,11 @@ def register_cast(name: str, lower: bool) -> None:
     _library.impl(name, call, "AutocastPrivateUse1")
 
 
-_setup_privateuseone_for_python_backend(NAME, Module())
+if torch.cuda.is_available() or torch.backends.mps.is_available():
+    pytest.skip("a true accelerator is here, beside which none may be", allow_module_level=True)
+if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    pytest.skip("this torch takes no device written in Python", allow_module_level=True)
+backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
 _library = torch.library.Library("aten", "IMPL")
 # Factories have no tensor that is a Second yet; torch.tensor() copies past it.
 for _name in (
