@@ -802,7 +802,7 @@ def load(
     elif isinstance(model, (str, PathLike)):
         folder = find_folder(model, ["*.safetensors", "config.json"])
         times = [file.stat().st_mtime_ns for file in folder.iterdir()]
-        where = best_device() if device is None else torch.device(device)
+        where = best_device() if device is None else torch.empty(0, device=device).device
         ours, tokenizer = load_once(kind, folder, max(times), where)  # type: ignore[arg-type]
     else:
         raise TypeError(
@@ -822,7 +822,9 @@ def load_once(
     kind: type[Kind], folder: Path, changed: int, device: torch.device
 ) -> tuple[Kind, Tokenizer]:
     """Read a folder; `changed` makes a new reading of a new file."""
-    with warnings.catch_warnings():  # of other heads in the file
+    # Kept for all who ask: no tensors of one caller's inference mode.
+    with torch.inference_mode(False), warnings.catch_warnings():
+        # of other heads in the file
         only = r"(?s)(?!.*not in the file).*has no use for it"
         warnings.filterwarnings("ignore", only)
         model = kind.from_pretrained(folder).to(device)

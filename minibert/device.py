@@ -32,8 +32,7 @@ def best_device() -> torch.device:
         found = "cuda"
     name = os.environ.get("MINIBERT_DEVICE") or found
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
+        device = torch.empty(0, device=name).device  # cuda is cuda:0
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"MINIBERT_DEVICE is {name!r}, which cannot be used here: "

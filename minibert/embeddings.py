@@ -136,9 +136,9 @@ def check_ids(name: str, ids: Tensor, rows: int) -> None:
         )
     if not can_look(ids):
         return
-    low, high = ids.aminmax()
-    if low < 0 or high >= rows:
-        row, column = ((ids < 0) | (ids >= rows)).nonzero()[0].tolist()
+    wrong = (ids < 0) | (ids >= rows)
+    if wrong.any():
+        row, column = wrong.nonzero()[0].tolist()
         raise IndexError(
             f"{name}[{row}, {column}] is {ids[row, column].item()}, "
             f"but the table has rows 0 to {rows - 1}"

@@ -304,9 +304,9 @@ def fill_mask(
         raise ValueError(f"k is {k}, not 1 to {len(tokenizer)}")
     logits = bert(ids).logits[ids == tokenizer.mask_id]  # (N, V)
     best = logits.softmax(-1).topk(k)
-    rows = zip(best.indices, best.values, strict=True)
+    rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return [
-        Blank(tokenizer.tokens(pieces), values.tolist())
+        Blank(tokenizer.tokens(pieces), values)
         for pieces, values in rows
     ]
 
@@ -364,12 +364,14 @@ def fill_one_by_one(
     """
     bert, tokenizer = load(BertForMaskedLM, model, device)
     ids = encode_blanks(text, bert, tokenizer)  # (1, S)
-    while (blank := ids == tokenizer.mask_id).any():
-        logits = bert(ids).logits[blank]  # (N, V)
-        logits[:, Masking(tokenizer).special] = float("-inf")
+    special = Masking(tokenizer).special.to(ids.device)  # (V,)
+    blanks = (ids[0] == tokenizer.mask_id).nonzero()[:, 0].tolist()
+    while blanks:
+        logits = bert(ids).logits[0, blanks]  # (N, V)
+        logits = logits.masked_fill(special, float("-inf"))
         sure, piece = logits.softmax(-1).max(-1)  # (N,)
-        place = blank.nonzero()[sure.argmax(), 1]
-        ids[0, place] = piece[sure.argmax()]
+        first = int(sure.argmax())
+        ids[0, blanks.pop(first)] = piece[first]
     return tokenizer.decode(ids[0])
 
 

@@ -537,7 +537,7 @@ def stack_layers(model: Kind, layers: int) -> Kind:
             for name in deeper.state_dict()
         }
     )
-    return deeper
+    return deeper.to(model.device)
 
 
 def save_trained(

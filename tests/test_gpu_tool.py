@@ -27,7 +27,8 @@ def copy(tmp_path) -> Path:
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
     (tmp_path / "tests" / "test_device.py").write_text(
         "def test_it(device, dtype):\n    assert (device.type, str(dtype)[6:]) == "
-        "('cpu', 'bfloat16')\n\ndef test_lacking():\n    import no_such_package\n"
+        "('cpu', 'bfloat16')\n\ndef test_lacking():\n    import no_such_package\n",
+        encoding="utf-8",
     )
     for number, code in [("01", "print(6 * 7)"), ("02", "import no_such"), ("03", "1 / 0")]:
         cell = nbformat.v4.new_code_cell(code)
@@ -40,14 +41,16 @@ def run(folder: Path, *arguments: str) -> tuple[int, dict[str, dict]]:
     """The exit status and the rows of a run on the CPU."""
     out = folder / "out.json"
     command = [sys.executable, "tools/gpu.py", "--device", "cpu", "--out", out, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", timeout=300)
     assert out.exists(), done.stderr
-    return done.returncode, {row["name"]: row for row in json.loads(out.read_text())["rows"]}
+    return done.returncode, {
+        row["name"]: row for row in json.loads(out.read_text(encoding="utf-8"))["rows"]
+    }
 
 
 def test_all_pieces_are_listed():
     command = [sys.executable, "tools/gpu.py", "--list"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8").stdout.split()
     chapters = {f"chapter-{p.stem}" for p in (ROOT / "book").glob("[0-9][0-9]-*.ipynb")}
     assert set(listed) == chapters | MEASURED | {"units-float32", "units-bfloat16"}
     assert set(gpu_measures.MEASURES) == MEASURED
@@ -97,9 +100,9 @@ FAULTS = [
 
 def test_faults_fail_the_pieces(copy):
     for _, file, old, new in FAULTS:
-        text = (copy / file).read_text()
+        text = (copy / file).read_text(encoding="utf-8")
         assert text.count(old) == 1
-        (copy / file).write_text(text.replace(old, new))
+        (copy / file).write_text(text.replace(old, new), encoding="utf-8")
     status, rows = run(copy, *(f"--piece={piece}" for piece, *_ in FAULTS))
     assert status == 1
     for row in rows.values():
@@ -125,7 +128,10 @@ def test_what_the_card_was_used_for(monkeypatch, tmp_path):
     monkeypatch.setitem(gpu_measures.MEASURES, "losses", lambda device: {"faults": []})
     monkeypatch.setattr(sys, "argv", ["gpu_piece.py", "losses", str(file)])
     monkeypatch.setitem(os.environ, "MINIBERT_DEVICE", "cuda")
-    assert gpu_piece.main() == 1 and "never" in json.loads(file.read_text())["faults"][0]
+    assert (
+        gpu_piece.main() == 1
+        and "never" in json.loads(file.read_text(encoding="utf-8"))["faults"][0]
+    )
     monkeypatch.setattr(cuda, "is_initialized", lambda: True)
     for peak, used in [(512, False), (513, True)]:
         monkeypatch.setattr(cuda, "max_memory_allocated", lambda device, peak=peak: peak)

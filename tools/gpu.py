@@ -59,13 +59,13 @@ def run(name: str, device: str) -> dict[str, object]:
         command = [sys.executable, str(PIECE), name, str(file)]
         try:
             done = subprocess.run(
-                command, cwd=ROOT, env=environment, timeout=LIMIT, text=True,
+                command, cwd=ROOT, env=environment, timeout=LIMIT, encoding="utf-8",
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
             said, status = done.stdout, "passed" if done.returncode == 0 else "failed"
         except subprocess.TimeoutExpired as error:
             said, status = (error.stdout or b"").decode(errors="replace"), "too slow"
-        fields = json.loads(file.read_text()) if file.exists() else {}
+        fields = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     missing = MISSING.findall(said)
     if status == "failed" and name.startswith("chapter") and missing:
         status, said = "skipped", missing[-1]
@@ -108,7 +108,9 @@ def main() -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     rows = {}
     if args.piece and args.out.exists():
-        rows = {row["name"]: row for row in json.loads(args.out.read_text())["rows"]}
+        rows = {
+            row["name"]: row for row in json.loads(args.out.read_text(encoding="utf-8"))["rows"]
+        }
     here = where(args.device)
     wanted = args.piece or list(pieces())
     for name in wanted:
@@ -116,7 +118,7 @@ def main() -> int:
         rows[name] = row | {key: here[key] for key in ("date", "processor")}
         print(f"{name}: {row['status']}, {row['seconds']} s: {row['said'][-1:]}", flush=True)
         record = {"rows": list(rows.values())} | here
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(any(rows[name]["status"] in ("failed", "too slow") for name in wanted))
 
 

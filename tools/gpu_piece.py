@@ -30,7 +30,7 @@ def chapter(name: str) -> None:
         for one in ("display", "Image", "HTML", "Markdown"):
             setattr(fake, one, lambda *args, **named: None)
         sys.modules |= {"IPython": types.ModuleType("IPython"), "IPython.display": fake}
-    cells = json.loads((ROOT / "book" / f"{name}.ipynb").read_text())["cells"]
+    cells = json.loads((ROOT / "book" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     space = {"__name__": "__main__"}
     for cell in cells:
         code = "".join(cell["source"])
@@ -79,7 +79,7 @@ def main() -> int:
         found |= card(device)
         if measured and found["card_used"] is False:
             found["faults"].append("it never touched the card")
-        Path(file).write_text(json.dumps(found))
+        Path(file).write_text(json.dumps(found), encoding="utf-8")
     if measured:
         print("\n".join(found["faults"] or ["no faults"]))
     return int(bool(found["faults"]))
