@@ -214,9 +214,9 @@ def test_states_of_a_word() -> None:
     bert, tokenizer = load(BertModel, "minilm")
     batch = tokenizer([texts[0]])
     with torch.no_grad():
-        layers = bert(*batch, output_hidden_states=True).hidden_states
+        layers = bert(*batch.to(bert.device), output_hidden_states=True).hidden_states
     for layer, expected in enumerate(layers):
-        np.testing.assert_allclose(states[0, layer], expected[0, 2], atol=1e-6)
+        np.testing.assert_allclose(states[0, layer], expected[0, 2].cpu(), atol=1e-6)
     which, several = word_states(["He was unbelievably late."], "unbelievably")
     assert which == [0] and several.shape == (1, 7, 384)
     for bad in ("zebra", ""):

@@ -68,11 +68,11 @@ def test_mean_over_real_tokens_only() -> None:
 
 def test_layers_and_lengths() -> None:
     bert, tokenizer = load(BertModel, "minilm")
-    batch = tokenizer(["The Danube is a river."])
+    batch = tokenizer(["The Danube is a river."]).to(bert.device)
     with torch.no_grad():
         states = bert(*batch, output_hidden_states=True).hidden_states
     for layer in (0, 3, 6, -1):
-        expected = mean_pool(states[layer], batch.attention_mask).numpy()
+        expected = mean_pool(states[layer], batch.attention_mask).cpu().numpy()
         found = embed(["The Danube is a river."], layer=layer, unit=False)
         np.testing.assert_allclose(found, expected, atol=1e-6)
     texts = some_sentences(50)
