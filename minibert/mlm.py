@@ -304,10 +304,10 @@ def fill_mask(
         raise ValueError(f"k is {k}, not 1 to {len(tokenizer)}")
     logits = bert(ids).logits[ids == tokenizer.mask_id]  # (N, V)
     best = logits.softmax(-1).topk(k)
-    rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    pieces, values = best.indices.tolist(), best.values.tolist()
     return [
-        Blank(tokenizer.tokens(pieces), values)
-        for pieces, values in rows
+        Blank(tokenizer.tokens(some), shares)
+        for some, shares in zip(pieces, values, strict=True)
     ]
 
 

@@ -537,7 +537,7 @@ def stack_layers(model: Kind, layers: int) -> Kind:
             for name in deeper.state_dict()
         }
     )
-    return deeper.to(model.device)
+    return deeper.to(next(model.parameters()))  # and its dtype
 
 
 def save_trained(

@@ -289,7 +289,7 @@ class Meter:
         """Give the mean losses and the speed of all processes."""
         names = list(self.losses)
         values = [self.losses[name].float() / self.steps for name in names]
-        sums = torch.stack([*values, values[0].new_tensor(self.tokens)])
+        sums = torch.stack([*values, values[0].new_full((), self.tokens)])
         if world > 1:
             dist.all_reduce(sums)
         *means, tokens = sums.tolist()  # a GPU is waited for

@@ -387,7 +387,10 @@ def test_a_chapter_is_run_as_in_colab(tmp_path, monkeypatch):
         'import sys\nif "google.colab" in sys.modules:\n    there = True\nelse:\n'
         '    %pip install -q "x @ git+https://nowhere/x"'
     )
-    alone = "import os\nassert there and len(os.listdir()) == 1\nprint(6 * 7)"
+    alone = (
+        "import os\nfrom importlib.util import find_spec\n"
+        "assert there and find_spec('google.colab') and len(os.listdir()) == 1\nprint(6 * 7)"
+    )
     for name, cells in {"01-fine": [alone], "02-wrong": ["1 +", ""], "03-still": ["y = 1"]}.items():
         nbformat.write(notebook(start, *cells), tmp_path / f"{name}.ipynb")
     rows = [colab.run(path, tmp_path / "x.whl") for path in sorted(tmp_path.glob("*.ipynb"))]

@@ -51,8 +51,13 @@ PIP_LINE = re.compile(r"^ *%pip (install .*)$", re.MULTILINE)
 ADDRESS = re.compile(r"git\+https://[^\s\"']+")
 # What this machine's own work sets, and a new Colab does not.
 OWN = ("PYTHONPATH", "HF_HUB_OFFLINE", "TQDM_DISABLE", "PYTHONHASHSEED", "MPLBACKEND")
-# The install cell asks whether this module is there.
-BELIEVE = 'import sys, types\nsys.modules["google.colab"] = types.ModuleType("google.colab")'
+# The install cell asks whether this module is there; accelerate asks for its spec.
+BELIEVE = """
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+sys.modules["google.colab"] = module_from_spec(ModuleSpec("google.colab", None))
+"""
 # Of two of one name, the first on the path is imported.
 LIST = """
 import json, platform

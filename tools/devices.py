@@ -66,8 +66,10 @@ def main() -> int:
     if sys.argv[1:] == ["--here"]:
         print(json.dumps(measure()))
         return 0
+    import torch
     from record import circumstances
 
+    torch.set_num_threads(1)  # as in the processes that measure
     rows = {}
     for name, settings in WHERE.items():
         command = [sys.executable, __file__, "--here"]
