@@ -8,14 +8,22 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `L` layers,
 beside `model.safetensors`, which may be cut into several.
 """
 
+import contextlib
 import json
 import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
@@ -25,7 +33,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minibert.data import resolve
+from minibert.data import resolve, shipped
 from minibert.device import Device, best_device
 from minibert.embeddings import Embeddings
 from minibert.tokens import Tokenizer
@@ -95,6 +103,23 @@ class BertConfig:
         """
         return cls(**split_fields(text))
 
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path, **changes: Any
+    ) -> Self:
+        """Read the `config.json` of a folder, a name or a hub id.
+
+        Args:
+            name_or_path: as in `BertModel.from_pretrained`.
+            **changes: fields that are to differ from the file's.
+
+        Raises:
+            FileNotFoundError: there is none.
+            TypeError, ValueError: as `from_json`, naming the file.
+        """
+        folder = find_folder(name_or_path, ["config.json"])
+        return replace(read_config(folder, cls), **changes)
+
     def to_json(self) -> str:
         """Write every field as the text of a `config.json`."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -103,17 +128,19 @@ class BertConfig:
         return json.dumps(said | extra | own, indent=2) + "\n"
 
 
+TABLE = "embeddings.token.weight"  # how the table's name ends
 # What the model computes. A file that says otherwise is refused.
-FIXED = {
-    "model_type": "bert",
-    "hidden_act": "gelu",
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "is_encoder_decoder": False,
-    "add_cross_attention": False,
-    "pruned_heads": {},
-    "quantization_config": None,
+FIXED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("bert",),
+    "hidden_act": ("gelu", "gelu_python"),  # one formula, two names
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (False,),
+    "add_cross_attention": (False,),
+    "pruned_heads": ({},),
+    "quantization_config": (None,),
 }
+MOST = 1 << 28  # no field of a BERT is near it; products still fit
 
 
 def check_config(config: BertConfig) -> None:
@@ -136,8 +163,10 @@ def check_config(config: BertConfig) -> None:
                     f"pad_token_id {value} is no row of a vocabulary "
                     f"of {config.vocab_size}"
                 )
-        elif not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be positive, not {value}")
+        elif not 0 < value < MOST:
+            raise ValueError(
+                f"{name} must be positive and below {MOST:,}, not {value}"
+            )
     if config.hidden_size % config.num_attention_heads:
         raise ValueError(
             f"hidden_size {config.hidden_size} cannot be cut into "
@@ -147,12 +176,15 @@ def check_config(config: BertConfig) -> None:
     for name, value in config.extra.items():
         if name in known:
             raise ValueError(f"{name} is a field: give it outside of extra")
-        if name in FIXED and value != FIXED[name]:
+        if name in FIXED and value not in FIXED[name]:
             raise ValueError(
                 f"{name} is {value!r}, but this model computes only "
-                f"{FIXED[name]!r}: with other weights than BERT's own, "
+                f"{FIXED[name][0]!r}: with other weights than BERT's own, "
                 "use the transformers library"
             )
+    base = config.extra.get("base_model", "")
+    if not isinstance(base, str):
+        raise TypeError(f"base_model must be a name, not {base!r}")
 
 
 def split_fields(text: str) -> dict[str, Any]:
@@ -197,20 +229,50 @@ class BertPreTrainedModel(nn.Module):
         """Where the weights are; what they are given belongs there."""
         return next(self.parameters()).device
 
-    def initialise(self) -> None:
-        """Start as BERT starts: N(0, 0.02), biases and [PAD] zero."""
+    def initialise(self, only: Collection[str] | None = None) -> None:
+        """Start as BERT starts: N(0, 0.02), biases and [PAD] zero.
+
+        Args:
+            only: names of parameters; None for all of them.
+        """
         std = self.config.initializer_range
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=std)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
-            if isinstance(module, nn.LayerNorm):
-                module.reset_parameters()  # weight 1, bias 0
         pad = self.config.pad_token_id
+        for name, parameter in self.named_parameters():
+            if only is not None and name not in only:
+                continue
+            if parameter.ndim > 1:  # a matrix or a table
+                nn.init.normal_(parameter, std=std)
+            else:  # 1 for the weight of a norm
+                nn.init.constant_(parameter, name.endswith(".weight"))
+            if name.endswith(TABLE) and pad is not None:
+                nn.init.zeros_(parameter.data[pad])
+
+    def resize_token_embeddings(self, size: int) -> None:
+        """Give the token table, and what is tied to it, `size` rows.
+
+        A new row is the mean of the old ones, so that it begins as
+        no piece in particular. What is beyond `size` is cut off.
+
+        Args:
+            size: V, the number of pieces that the tokenizer has.
+
+        Raises:
+            ValueError: no size for this config, as in `BertConfig`.
+
+        Source: Hewitt 2021, Initializing new word embeddings for
+        pretrained language models.
+        """
+        config = replace(self.config, vocab_size=size)
+        for name, old in list(self.named_parameters()):
+            if name.endswith((TABLE, "predictions.bias")):
+                mean = old.detach().mean(0, keepdim=True)
+                more = mean.expand(max(size - len(old), 0), *old.shape[1:])
+                put(self, name, torch.cat([old.detach()[:size], more]))
         for module in self.modules():
-            if isinstance(module, Embeddings) and pad is not None:
-                nn.init.zeros_(module.token.weight.data[pad])
+            if isinstance(module, BertPreTrainedModel):
+                module.config = config
+            if isinstance(module, Embeddings):
+                module.token.num_embeddings = size
 
     @classmethod
     def from_pretrained(
@@ -218,18 +280,34 @@ class BertPreTrainedModel(nn.Module):
         name_or_path: str | Path,
         *,
         config: BertConfig | None = None,
+        dtype: torch.dtype = torch.float32,
+        base: str | Path | None = None,
+        revision: str | None = None,
+        ignore_mismatched_sizes: bool = False,
         **options: Any,
     ) -> Self:
-        """Load published weights: float32, in eval mode.
+        """Load published weights, in eval mode.
+
+        Nothing random is drawn but for weights that the file lacks.
 
         Args:
             name_or_path: a folder, a packaged name such as
                 "minilm", or a hub id; see `minibert.data.resolve`.
             config: used in place of the folder's `config.json`.
-            **options: for the class, as `add_pooling_layer=False`.
+            dtype: what the weights become.
+            base: where the rest is, of a folder that holds only what
+                was trained; None for what its config names, if that
+                ships.
+            revision: a hub id's branch, tag or commit; None for the
+                one that is pinned here, else the newest.
+            ignore_mismatched_sizes: start a head anew that has
+                another size in the file.
+            **options: for the class, as `add_pooling_layer=False`,
+                `labels=[...]` or `num_labels=5`.
 
         Raises:
             FileNotFoundError: no config or no weights there.
+            TypeError: a `dtype` that is no floating-point type.
             ValueError: a file that is broken, a pickle, another
                 model's, or does not fit its config.
 
@@ -239,17 +317,23 @@ class BertPreTrainedModel(nn.Module):
                 (they stay random); never for the encoder's, whose
                 absence is an error, nor for an unused pooler.
         """
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise TypeError(f"dtype must be a float type of torch, not {dtype!r}")
         wanted = ["*.safetensors"]  # a tokenizer's cache has none
         if config is None:
             wanted.append("config.json")
-        folder = find_folder(name_or_path, wanted)
+        folder = find_folder(name_or_path, wanted, revision)
         if config is None:
             config = read_config(folder)
         state = read_weights(folder)
-        if base := config.extra.get("base_model"):
+        if base is None:
+            base = named_base(config, folder)
+        if base is not None:
             state = base_weights(base, config) | state
-        model = cls(config, **options)
-        fill(model, state, folder)
+        check_depth(config, state, folder)
+        make = partial(cls, config, **options)
+        model = make_empty(make, folder)
+        fill(model, state, folder, dtype, ignore_mismatched_sizes)
         return model.eval()
 
     def save_pretrained(self, path: str | Path) -> None:
@@ -262,6 +346,9 @@ class BertPreTrainedModel(nn.Module):
             ValueError: the model is on the meta device.
         """
         write_folder(Path(path), self)
+
+
+Kind = TypeVar("Kind", bound=BertPreTrainedModel)
 
 
 class BertOutput(NamedTuple):
@@ -505,7 +592,9 @@ def join(state: Mapping[str, Tensor], name: str) -> Tensor:
     return torch.cat([state[one] for one in names])
 
 
-def find_folder(name_or_path: str | Path, wanted: Sequence[str]) -> Path:
+def find_folder(
+    name_or_path: str | Path, wanted: Sequence[str], revision: str | None = None
+) -> Path:
     """Find the folder of a name that holds what is wanted."""
     path = Path(name_or_path)
     if path.is_file():
@@ -516,25 +605,54 @@ def find_folder(name_or_path: str | Path, wanted: Sequence[str]) -> Path:
         )
     if path.is_dir():
         return path  # what it lacks is told apart later
-    return resolve(name_or_path, wanted)
+    return resolve(name_or_path, wanted, revision)
 
 
-def read_config(folder: Path) -> BertConfig:
+Config = TypeVar("Config", bound=BertConfig)
+
+
+def read_config(
+    folder: Path, kind: type[Config] = BertConfig  # type: ignore[assignment]
+) -> Config:
     """Read `config.json` of a folder, and name it in every error."""
     file = folder / "config.json"
-    if not file.is_file():
+    if not is_there(file):
         raise FileNotFoundError(f"there is no config.json in {folder}")
+    with naming(file):
+        return kind.from_json(file.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Put a file's name before what an error says of its content."""
     try:
-        return BertConfig.from_json(file.read_text(encoding="utf-8"))
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deep to be read") from None
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{file}: {error}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{file}: {error}") from None
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is a file; refuse a link that leads to none."""
+    if file.is_symlink() and not file.exists():
+        raise FileNotFoundError(
+            f"{file} is a link to {file.readlink()}, which is missing: "
+            "fetch it again"
+        )
+    return file.is_file()
 
 
 def refuse_pickle(file: Path) -> None:
     """Refuse weights that are a pickle, by name or by content."""
     with file.open("rb") as opened:
-        start = opened.read(2)
-    pickled = start[:1] == b"\x80" or start == b"PK"
+        start = opened.read(8)
+    # safetensors begins with a length of 8 bytes, the last ones 0
+    length = len(start) < 8 or start[5:] == b"\0\0\0"
+    pickled = start[:2] == b"PK" or (start[:1] == b"\x80" and not length)
     if pickled or file.suffix in (".bin", ".pt", ".pth", ".pkl"):
         raise ValueError(
             f"{file} is a pickle, which can run any code when it is "
@@ -549,9 +667,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """Read `model.safetensors`, or the pieces its index names."""
     whole = folder / "model.safetensors"
     index = folder / "model.safetensors.index.json"
-    if whole.is_file():
+    if is_there(whole):
         return modern(read_safetensors(whole))
-    if index.is_file():
+    if is_there(index):
         return modern(read_pieces(index))
     for file in sorted(folder.iterdir()):
         if file.suffix in (".bin", ".pt", ".pth", ".pkl"):
@@ -562,12 +680,25 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     )
 
 
-def base_weights(name: str, config: BertConfig) -> dict[str, Tensor]:
-    """Read the encoder that a folder's weights were trained on.
+def named_base(config: BertConfig, folder: Path) -> str | None:
+    """Give the `base_model` of a config, if it ships.
 
-    A folder may hold only what was trained; its config's
-    `base_model` names where the rest is.
+    Raises:
+        ValueError: it is elsewhere: a file is not followed there.
     """
+    name: str | None = config.extra.get("base_model")
+    known = shipped(["*.safetensors"])
+    if name and name not in known:
+        raise ValueError(
+            f"{folder} holds only what was trained, on top of {name!r}, which "
+            f"does not ship with this package ({', '.join(known)} do): if you "
+            f"trust it, give base={name!r}"
+        )
+    return name or None
+
+
+def base_weights(name: str | Path, config: BertConfig) -> dict[str, Tensor]:
+    """Read the encoder that a folder's weights were trained on."""
     state = read_weights(find_folder(name, ["*.safetensors"]))
     kept = {}
     for key, tensor in state.items():
@@ -596,7 +727,7 @@ def read_pieces(index: Path) -> dict[str, Tensor]:
     try:
         pieces = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = sorted(set(pieces.values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(
             f"{index} is no index: it needs a weight_map from names to files"
         ) from None
@@ -605,7 +736,7 @@ def read_pieces(index: Path) -> dict[str, Tensor]:
         file = index.parent / str(name)
         if file.name != name or file.suffix != ".safetensors":
             raise ValueError(f"{index} names {name!r}, no file beside it")
-        if not file.is_file():
+        if not is_there(file):
             raise FileNotFoundError(f"{index} names {name}, which is missing")
         state |= read_safetensors(file)
     lost = [name for name in pieces if name not in state]
@@ -664,13 +795,58 @@ def drop_tied(
             )
 
 
+def check_depth(
+    config: BertConfig, state: Mapping[str, Tensor], folder: Path
+) -> None:
+    """Compare the numbers of layers before so many are made."""
+    found = [re.search(r"encoder\.layer\.(\d+)\.", name) for name in state]
+    deep = 1 + max((int(one[1]) for one in found if one), default=-1)
+    if not deep:
+        raise ValueError(
+            f"{folder} lacks weights of the encoder. It holds {some(state)}"
+        )
+    if deep != config.num_hidden_layers:
+        raise ValueError(
+            f"{folder}: the file has {deep} layers, but num_hidden_layers "
+            f"is {config.num_hidden_layers}"
+        )
+
+
+def make_empty(make: Callable[[], Kind], folder: Path) -> Kind:
+    """Make a model without numbers; name the folder in its errors."""
+    with naming(folder), torch.device("meta"):
+        model = make()
+    if any(buffer.is_meta for buffer in model.buffers()):
+        model = make()  # one of its own kind: what it holds is its own
+    return model
+
+
+def put(model: nn.Module, name: str, tensor: Tensor) -> None:
+    """Put a tensor in the place of a parameter."""
+    place, _, last = name.rpartition(".")
+    module, old = model.get_submodule(place), model.get_parameter(name)
+    setattr(module, last, nn.Parameter(tensor, old.requires_grad))
+
+
 def fill(
-    model: BertPreTrainedModel, state: dict[str, Tensor], folder: Path
+    model: BertPreTrainedModel,
+    state: dict[str, Tensor],
+    folder: Path,
+    dtype: torch.dtype,
+    ignore_mismatched_sizes: bool = False,
 ) -> None:
     """Put a file's weights into a model; say by name what is off."""
     wanted = to_huggingface(model.state_dict())
     found = same_prefix(state, wanted)
     drop_tied(model, found, folder)
+    resized = {
+        name
+        for name in wanted.keys() & found.keys()
+        if ignore_mismatched_sizes
+        and not in_encoder(name)
+        and found[name].shape != wanted[name].shape
+    }
+    found = {k: v for k, v in found.items() if k not in resized}
     missing, left = wanted.keys() - found.keys(), found.keys() - wanted.keys()
     lost = [name for name in missing if in_encoder(name)]
     if lost:
@@ -681,25 +857,37 @@ def fill(
     over = [name for name in left if in_encoder(name)]
     if over:
         raise ValueError(
-            f"{folder} holds weights that its config has no place for: "
-            f"{some(over)}. Is num_hidden_layers "
-            f"{model.config.num_hidden_layers} right?"
+            f"{folder} holds weights that this model has no place for: "
+            f"{some(over)}"
         )
-    for name in wanted.keys() & found.keys():
+    for name in sorted(wanted.keys() & found.keys()):
         check_tensor(name, found[name], wanted[name], folder)
-    warn_names(model, missing, left, folder)
-    kept = {k: v.float() for k, v in found.items() if k in wanted}
-    model.load_state_dict(from_huggingface(kept), strict=False)
+    warn_names(model, missing, left, resized, folder)
+    device = torch.get_default_device()
+    kept = from_huggingface({k: v for k, v in found.items() if k in wanted})
+    own = {  # a tensor that was read holds its file open; a joined one is new
+        name: tensor.to(device, dtype, copy=".qkv." not in name)
+        for name, tensor in kept.items()
+    }
+    model.load_state_dict(own, strict=False, assign=True)
+    new = {name for name, one in model.named_parameters() if one.is_meta}
+    for name in new:
+        like = model.get_parameter(name)
+        put(model, name, torch.empty_like(like, dtype=dtype, device=device))
+    model.initialise(new)
 
 
 def check_tensor(
     name: str, tensor: Tensor, wanted: Tensor, folder: Path
 ) -> None:
     """Refuse a weight of another shape, or one that is quantised."""
+    hint = ""
+    if not in_encoder(name):
+        hint = ": to start it anew, give ignore_mismatched_sizes=True"
     if tensor.shape != wanted.shape:
         raise ValueError(
             f"{folder}: {name} is {tuple(tensor.shape)}, but the config "
-            f"makes it {tuple(wanted.shape)}"
+            f"makes it {tuple(wanted.shape)}{hint}"
         )
     if not tensor.is_floating_point():
         raise ValueError(
@@ -721,6 +909,7 @@ def warn_names(
     model: BertPreTrainedModel,
     missing: Iterable[str],
     left: Iterable[str],
+    resized: Collection[str],
     folder: Path,
 ) -> None:
     """Say what each name outside of the encoder means for the user."""
@@ -730,7 +919,8 @@ def warn_names(
         mend = "train it before use"
         if what == MEANING["pooler."]:
             mend += ", or go without: add_pooling_layer=False"
-        said.append(f"{names} ({what}): not in the file, so random; {mend}")
+        found = "another size" if names.split(",")[0] in resized else "not"
+        said.append(f"{names} ({what}): {found} in the file, so random; {mend}")
     for what in dict.fromkeys(map(meaning, sorted(left))):
         names = some(n for n in left if meaning(n) == what)
         if what != MEANING["pooler."]:  # left away on purpose
@@ -746,7 +936,8 @@ def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
     if any(tensor.is_meta for tensor in state.values()):
         raise ValueError("a model on the meta device has no numbers to save")
     dtype = next(iter(state.values())).dtype
-    gone = ("torch_dtype", "base_model")  # said by dtype; the file is whole
+    # said by dtype; the file is whole; what is tied here stays tied
+    gone = ("torch_dtype", "base_model", "tie_word_embeddings")
     extra = {k: v for k, v in model.config.extra.items() if k not in gone}
     extra["architectures"] = [type(model).__name__]
     extra["dtype"] = str(dtype).removeprefix("torch.")
@@ -762,9 +953,6 @@ def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
         os.chmod(new / "model.safetensors", mode)
         for name in ("model.safetensors", "config.json"):
             os.replace(new / name, folder / name)
-
-
-Kind = TypeVar("Kind", bound=BertPreTrainedModel)
 
 
 def load(
@@ -801,7 +989,7 @@ def load(
             )
     elif isinstance(model, (str, PathLike)):
         folder = find_folder(model, ["*.safetensors", "config.json"])
-        times = [file.stat().st_mtime_ns for file in folder.iterdir()]
+        times = [one.lstat().st_mtime_ns for one in folder.iterdir()]
         where = best_device() if device is None else torch.empty(0, device=device).device
         ours, tokenizer = load_once(kind, folder, max(times), where)  # type: ignore[arg-type]
     else:

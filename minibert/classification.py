@@ -7,8 +7,10 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `C` classes.
 """
 
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,11 +32,14 @@ from minibert.tokens import Encoding, Tokenizer
 from minibert.training import (
     Piece,
     TrainingConfig,
+    cut_step,
+    digest,
     processes,
     train,
 )
 
 __all__ = [
+    "BertForMultipleChoice",
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "ClassificationOutput",
@@ -43,6 +48,7 @@ __all__ = [
     "classify",
     "collate",
     "fine_tune",
+    "for_trainer",
     "label_names",
     "patience",
     "predict",
@@ -56,10 +62,10 @@ __all__ = [
 
 
 class ClassificationOutput(NamedTuple):
-    """What both heads return; `None` where not asked for."""
+    """What the heads return; `None` where not asked for."""
 
     loss: Tensor | None  # nats
-    logits: Tensor  # (B, C); of tokens (B, S, C)
+    logits: Tensor  # (B, C); of tokens (B, S, C), of choices (B, N)
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -70,9 +76,11 @@ class BertForSequenceClassification(BertPreTrainedModel):
     Args:
         config: its numbers; its labels name the classes.
         labels: names to use instead of the config's.
+        num_labels: how many there are; unnamed where alone.
+        problem_type: what is asked for; see `problem_of`.
 
     Raises:
-        ValueError: as `label_names`.
+        ValueError: as `label_names` and `problem_of`.
 
     Source: Devlin et al. 2019, section 4.1.
     """
@@ -81,10 +89,15 @@ class BertForSequenceClassification(BertPreTrainedModel):
         self,
         config: BertConfig,
         labels: Sequence[str] | None = None,
+        *,
+        num_labels: int | None = None,
+        problem_type: str | None = None,
     ) -> None:
-        if labels is not None:
-            config = with_labels(config, labels)
+        config = choose_labels(
+            config, labels, num_labels, problem_type
+        )
         super().__init__(config)
+        problem_of(config)
         count = len(label_names(config))
         self.bert = BertModel(config)
         self.dropout = nn.Dropout(head_dropout(config))
@@ -109,7 +122,8 @@ class BertForSequenceClassification(BertPreTrainedModel):
             attention_mask: (B, S) or (B, S, S).
             token_type_ids: (B, S).
             position_ids: (B, S).
-            labels: (B,) the number of each text's class.
+            labels: (B,) the number of each text's class; of another
+                problem, see `problem_of`.
             output_hidden_states: as in `BertModel`.
             output_attentions: as in `BertModel`.
 
@@ -129,7 +143,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         logits = self.classifier(pooled)  # (B, C)
         loss = None
         if labels is not None:
-            loss = class_loss(logits, labels)
+            loss = problem_loss(self.config, logits, labels)
         return ClassificationOutput(loss, logits, *output[2:])
 
 
@@ -140,7 +154,7 @@ def with_labels(
 
     Raises:
         TypeError: one string, or a label that is none.
-        ValueError: fewer than two, or one twice.
+        ValueError: none, or one twice.
     """
     if isinstance(labels, str) or not all(
         isinstance(label, str) for label in labels
@@ -148,9 +162,9 @@ def with_labels(
         raise TypeError(
             f"labels must be a list of strings, not {labels!r}"
         )
-    if len(labels) < 2 or len(set(labels)) < len(labels):
+    if not labels or len(set(labels)) < len(labels):
         raise ValueError(
-            f"labels must be two or more different names, not {labels!r}"
+            f"labels must be different names, not {labels!r}"
         )
     names = {str(i): label for i, label in enumerate(labels)}
     numbers = {label: i for i, label in enumerate(labels)}
@@ -162,15 +176,8 @@ def label_names(config: BertConfig) -> list[str]:
     """Give the names of a config's classes, in their order.
 
     Raises:
-        ValueError: it names none, skips a number, or is made for
-            several classes at once or for regression.
+        ValueError: it names none, one twice, or skips a number.
     """
-    kind = config.extra.get("problem_type")
-    if kind not in (None, "single_label_classification"):
-        raise ValueError(
-            f"problem_type is {kind!r}: only one class of several "
-            "is computed here"
-        )
     names = config.extra.get("id2label")
     saved_as = config.extra.get("architectures") or [""]
     if names is None and saved_as[0].endswith("Classification"):
@@ -187,19 +194,115 @@ def label_names(config: BertConfig) -> list[str]:
             f"{sorted(map(str, names))}, not 0 to {len(names) - 1}"
         )
     by_number = {int(i): str(name) for i, name in names.items()}
-    return [by_number[i] for i in range(len(by_number))]
+    found = [by_number[i] for i in range(len(by_number))]
+    if len(set(found)) < len(found):
+        raise ValueError(
+            f"id2label gives one name to two classes, {found}: pass "
+            "labels=[...], each with its own"
+        )
+    return found
+
+
+def choose_labels(
+    config: BertConfig,
+    labels: Sequence[str] | None,
+    num_labels: int | None,
+    problem_type: str | None = None,
+) -> BertConfig:
+    """Give a config the labels that a head was asked for, if any."""
+    if num_labels is not None and labels is None:
+        if type(num_labels) is not int or num_labels < 1:
+            raise ValueError(
+                f"num_labels must be 1 or more, not {num_labels!r}"
+            )
+        known = config.extra.get("id2label") or ()
+        if len(known) != num_labels:  # else the file's names stay
+            labels = [f"LABEL_{i}" for i in range(num_labels)]
+    if labels is not None:
+        if num_labels not in (None, len(labels)):
+            raise ValueError(
+                f"num_labels is {num_labels}, but there are "
+                f"{len(labels)} labels: leave it out"
+            )
+        config = with_labels(config, labels)
+    if problem_type is not None:
+        new = {**config.extra, "problem_type": problem_type}
+        config = replace(config, extra=new)
+    return config
+
+
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
+
+
+def problem_of(config: BertConfig) -> str:
+    """Give what a config's scores are, by its `problem_type`.
+
+    "single_label_classification": one class of several; labels
+    (B,), int64. "multi_label_classification": any of them; labels
+    (B, C), 0.0 or 1.0. "regression": numbers; labels (B, C), or
+    (B,) where C is 1. Unsaid, it is a regression where there is one
+    label, and one class of several where there are more.
+
+    Raises:
+        ValueError: another type, or one class of one.
+    """
+    alone = len(label_names(config)) == 1
+    kind: str = config.extra.get("problem_type") or (
+        "regression" if alone else SINGLE
+    )
+    if kind not in (SINGLE, MULTI, "regression"):
+        raise ValueError(
+            f"problem_type is {kind!r}, not {SINGLE!r}, {MULTI!r} or "
+            "'regression'"
+        )
+    if alone and kind == SINGLE:
+        raise ValueError(
+            "one class of one is always right: name two labels or more, "
+            "or leave problem_type out for a regression"
+        )
+    return kind
 
 
 def head_dropout(config: BertConfig) -> float:
     """Give the dropout before the head: the config's own, or the body's."""
     own = config.extra.get("classifier_dropout")
-    return config.hidden_dropout_prob if own is None else float(own)
+    if own is None:
+        return config.hidden_dropout_prob
+    if type(own) not in (int, float) or not 0 <= own < 1:
+        raise ValueError(f"classifier_dropout is {own!r}, not in [0, 1)")
+    return float(own)
+
+
+def problem_loss(config: BertConfig, logits: Tensor, labels: Tensor) -> Tensor:
+    """Give the loss of `logits` (B, C) that a config's problem asks for.
+
+    Cross-entropy in nats, of one class or, averaged, of each; or the mean
+    squared error.
+
+    Raises:
+        TypeError, ValueError, IndexError: labels that do not fit.
+    """
+    kind = problem_of(config)
+    if kind == SINGLE:
+        return class_loss(logits, labels)
+    if logits.shape[1] == 1 and labels.ndim == 1:
+        labels = labels[:, None]
+    if labels.shape != logits.shape:
+        raise ValueError(
+            f"labels is {tuple(labels.shape)}, but for {kind} it must be "
+            f"{tuple(logits.shape)}: a float for each score"
+        )
+    if kind == "regression":
+        return F.mse_loss(logits, labels.to(logits.dtype))
+    if can_look(labels) and ((labels < 0) | (labels > 1)).any():
+        raise ValueError(f"labels of {kind} must be 0.0 to 1.0")
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
 def class_loss(
     logits: Tensor, labels: Tensor, name: str = "labels", hint: str = ""
 ) -> Tensor:
-    """Cross-entropy in nats of `logits` (B, C), averaged.
+    """Cross-entropy in nats of `logits` (B, C), averaged; 0 of none.
 
     Args:
         logits: a row of scores each.
@@ -224,7 +327,7 @@ def class_loss(
             f"{name} must be 0 to {count - 1}, but hold "
             f"{labels.min().item()} to {labels.max().item()}{hint}"
         )
-    return F.cross_entropy(logits, labels)
+    return mean_loss(logits, labels)
 
 
 Row = Mapping[str, Any]  # ids, and lists or numbers beside them
@@ -233,27 +336,36 @@ Row = Mapping[str, Any]  # ids, and lists or numbers beside them
 def text_row(
     text: str,
     tokenizer: Tokenizer,
-    label: int | None = None,
+    label: int | float | Sequence[float] | None = None,
     max_length: int = 128,
+    *,
+    second: str | None = None,
 ) -> dict[str, Any]:
     """Turn a text, and its class, into a row.
 
     Args:
         text: what is beyond `max_length` tokens is cut off.
         tokenizer: the model's.
-        label: its class; None where it is asked for.
-        max_length: tokens, [CLS] and [SEP] included.
+        label: its class; of other problems a number, or 0.0 or 1.0
+            for each class. None where it is asked for.
+        max_length: tokens, special ones included.
+        second: another text, read together with this one.
     """
-    one = tokenizer.encode(text, max_length=max_length)
+    one = tokenizer.encode(text, second, max_length=max_length)
     row: dict[str, Any] = {"input_ids": one.ids}
-    return row if label is None else row | {"labels": label}
+    if second is not None:
+        row["token_type_ids"] = one.type_ids
+    if label is not None:
+        row["labels"] = plain(label, "label")
+    return row
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
     """Lay rows side by side: (B, S), with their attention mask.
 
     Lists are filled up: ids with `pad_id`, a `labels` list with
-    IGNORE, all others with 0. Numbers become (B,).
+    IGNORE, all others with 0; but not lists of floats. Numbers
+    become (B,).
     """
     sizes = torch.tensor([len(row["input_ids"]) for row in rows])
     longest = int(sizes.max())
@@ -261,7 +373,7 @@ def collate(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
     batch = {}
     for name, first in rows[0].items():
         column = [row[name] for row in rows]
-        if not isinstance(first, int):
+        if np.ndim(first) and not isinstance(first[0], float):
             rest = fill.get(name, 0)
             column = [
                 [*one, *[rest] * (longest - len(one))]
@@ -287,7 +399,8 @@ class FineTuningData:
         pad_id: the id of [PAD].
 
     Raises:
-        ValueError: no rows.
+        TypeError, ValueError: no rows, or one that is not like the
+            first.
     """
 
     def __init__(
@@ -296,9 +409,8 @@ class FineTuningData:
         config: TrainingConfig,
         pad_id: int,
     ) -> None:
-        if len(rows) == 0:
-            raise ValueError("there are no rows to train on")
-        self.rows, self.config, self.pad_id = rows, config, pad_id
+        self.rows = check_rows(rows)
+        self.config, self.pad_id = config, pad_id
         self.size = min(config.batch_size, len(rows))
         self.steps = len(rows) // self.size  # of an epoch
         self.lengths = np.array([len(x["input_ids"]) for x in rows])
@@ -329,15 +441,80 @@ class FineTuningData:
         """Give this process's pieces of a step."""
         epoch, place = divmod(step, self.steps)
         rows = [self.rows[i] for i in self.batches(epoch)[place]]
-        pieces, parts = [], world * self.config.accumulate
-        for part in range(rank, parts, world):
-            batch = collate(rows[part::parts], self.pad_id)
+        pieces, accumulate = [], self.config.accumulate
+        parts = cut_step(self.size, rank, world, accumulate)
+        for some, real in parts:
+            batch = collate(rows[some], self.pad_id)
             count = len(batch["input_ids"])
-            labels = batch.get("labels")
-            if labels is not None and labels.ndim == 2:  # of tokens
-                count = int((labels != IGNORE).sum())
-            pieces.append(Piece(batch, {"loss": count}))
+            labels = batch.get("labels", torch.empty(0))
+            if labels.ndim == 2 and not labels.is_floating_point():
+                count = int((labels != IGNORE).sum())  # of tokens
+            pieces.append(Piece(batch, {"loss": count * real}))
         return pieces
+
+
+IDS = {"input_ids", "token_type_ids", "position_ids", "attention_mask"}
+
+
+def check_rows(rows: Sequence[Row]) -> list[Row]:
+    """Give rows in Python's own numbers, all alike, or name one that is not.
+
+    Labels may be of any library: what counts as a number is taken.
+
+    Raises:
+        TypeError: something that is no number.
+        ValueError: no rows, no ids, no labels, or other fields than row 0's.
+    """
+    if len(rows) == 0:
+        raise ValueError("there are no rows to train on")
+    out: list[Row] = []
+    for number, row in enumerate(rows):
+        has = sorted(row) if isinstance(row, Mapping) else type(row).__name__
+        if "input_ids" not in has:
+            raise ValueError(
+                f"row {number} has no input_ids, but {has}: make it with "
+                "text_row(text, tokenizer, label)"
+            )
+        if not set(has) - IDS:
+            raise ValueError(
+                f"row {number} has no labels, but {has}: there is nothing "
+                "to learn from it"
+            )
+        new = {k: plain(x, f"{k} of row {number}") for k, x in row.items()}
+        if out and [*map(kind_of, new.items())] != [*map(kind_of, out[0].items())]:
+            raise ValueError(
+                f"row {number} holds {dict(map(kind_of, new.items()))}, but row "
+                f"0 {dict(map(kind_of, out[0].items()))}: all must be alike"
+            )
+        out.append(new)
+    return out
+
+
+def plain(value: Any, name: str) -> Any:
+    """Turn a number, or a list of them, into Python's own."""
+    first = value[0] if isinstance(value, list) and value else value
+    if type(first) is int:
+        return value
+    found = np.asarray(value)
+    if found.dtype.kind == "b":
+        found = found.astype(int)
+    if found.dtype.kind == "O" and hasattr(value, "__index__"):
+        return operator.index(value)
+    if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size:
+        raise TypeError(f"{name} must be a number, or some, not {value!r}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} is {value}: leave the row out")
+    return found.tolist()
+
+
+def kind_of(one: tuple[str, Any]) -> tuple[str, str]:
+    """Name what a field of a row is: a number, or a list, and of what."""
+    name, value = one
+    if not isinstance(value, list):
+        return name, type(value).__name__
+    if isinstance(value[0], float):
+        return name, f"{len(value)} floats"
+    return name, "list"
 
 
 def fine_tune(
@@ -367,8 +544,8 @@ def fine_tune(
         The lines of the log, as `train`.
 
     Raises:
-        ValueError: no rows, or one too long for the model; see
-            `train`.
+        TypeError, ValueError: no rows, one that is not like the
+            first or too long for the model; see `train`.
     """
     data = FineTuningData(rows, config, tokenizer.pad_id)
     most = model.config.max_position_embeddings
@@ -386,6 +563,11 @@ def fine_tune(
         "trained": trained,
         "rows": [len(rows), int(data.lengths.sum())],
     }
+    if folder is not None:
+        facts["digest of the rows"] = digest(
+            json.dumps(row, sort_keys=True).encode()
+            for row in data.rows
+        )
     log = train(
         model, data, config, folder, evaluate=evaluate,
         facts=facts, enough=enough, progress=progress,
@@ -532,9 +714,10 @@ class BertForTokenClassification(BertPreTrainedModel):
     Args:
         config: its numbers; its labels name the classes.
         labels: names to use instead of the config's.
+        num_labels: how many there are; unnamed where alone.
 
     Raises:
-        ValueError: as `label_names`.
+        ValueError: as `label_names`, or one label alone.
 
     Source: Devlin et al. 2019, section 5.3.
     """
@@ -543,11 +726,14 @@ class BertForTokenClassification(BertPreTrainedModel):
         self,
         config: BertConfig,
         labels: Sequence[str] | None = None,
+        *,
+        num_labels: int | None = None,
     ) -> None:
-        if labels is not None:
-            config = with_labels(config, labels)
+        config = choose_labels(config, labels, num_labels)
         super().__init__(config)
         count = len(label_names(config))
+        if count < 2:
+            raise ValueError("tags need two labels or more")
         self.bert = BertModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(head_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, count)
@@ -593,13 +779,8 @@ class BertForTokenClassification(BertPreTrainedModel):
         loss = None
         if labels is not None:
             asked, wanted = at_labels(logits, labels)  # (N, C), (N,)
-            loss = token_loss(asked, wanted)
+            loss = class_loss(asked, wanted)
         return ClassificationOutput(loss, logits, *output[2:])
-
-
-def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Do as `class_loss` for the N tokens that have a label; 0 for none."""
-    return class_loss(logits, labels) if len(labels) else mean_loss(logits, labels)
 
 
 def read_tags(
@@ -650,21 +831,32 @@ def classify(
     text: str,
     *,
     model: str | Path | Classifier,
+    second: str | None = None,
     device: Device | None = None,
 ) -> dict[str, float]:
     """Give the probability of each class, the likeliest first.
 
+    Of several classes at once, each has its own probability; of a
+    regression, it is the number itself.
+
     Args:
         text: what is beyond the model's length is cut off.
         model: a folder, a hub id, or a model and its tokenizer.
+        second: another text, for a model that reads two.
         device: where to put a model that is named; None for the
             best.
+
+    Raises:
+        TypeError: a text that is no string.
     """
     bert, tokenizer = load(BertForSequenceClassification, model, device)
     limit = bert.config.max_position_embeddings
-    row = text_row(text, tokenizer, max_length=limit)
+    row = text_row(text, tokenizer, max_length=limit, second=second)
     (logits,) = predict(bert, [row], tokenizer.pad_id)
-    sure = dict(zip(label_names(bert.config), logits.softmax(0).tolist(), strict=True))
+    problem = problem_of(bert.config)
+    if problem != "regression":
+        logits = logits.softmax(0) if problem == SINGLE else logits.sigmoid()
+    sure = dict(zip(label_names(bert.config), logits.tolist(), strict=True))
     return dict(sorted(sure.items(), key=lambda one: -one[1]))
 
 
@@ -696,3 +888,93 @@ def tag(
     (logits,) = predict(bert, [{"input_ids": one.ids}], tokenizer.pad_id)
     names = label_names(bert.config)
     return read_tags(one, [names[i] for i in logits.argmax(-1).tolist()])
+
+
+class BertForMultipleChoice(BertPreTrainedModel):
+    """BERT with one score on the pooled [CLS] of each choice.
+
+    Args:
+        config: its numbers.
+
+    Source: Devlin et al. 2019, section 4.4.
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config)
+        self.dropout = nn.Dropout(head_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ClassificationOutput:
+        """Score N choices for each of B questions.
+
+        Args:
+            input_ids: (B, N, S), a row for each choice; the next
+                three likewise.
+            attention_mask: (B, N, S).
+            token_type_ids: (B, N, S).
+            position_ids: (B, N, S).
+            labels: (B,) the number of the right choice.
+            output_hidden_states: as in `BertModel`, of B N rows.
+            output_attentions: as in `BertModel`, of B N rows.
+
+        Raises:
+            TypeError, ValueError, IndexError: as in `BertModel`;
+                ids that are not (B, N, S); labels of another type,
+                shape or range.
+        """
+        given = input_ids, attention_mask, token_type_ids, position_ids
+        if any(x is not None and x.ndim != 3 for x in given):
+            shapes = [x if x is None else tuple(x.shape) for x in given]
+            raise ValueError(
+                f"ids and mask must be (B, N, S), not {shapes}: one "
+                "question is ids[None]"
+            )
+        rows = [x if x is None else x.flatten(0, 1) for x in given]
+        output = self.bert(
+            *rows,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        pooled = self.dropout(output.pooler_output)  # (B N, H)
+        scores = self.classifier(pooled)  # (B N, 1)
+        logits = scores.view(input_ids.shape[:2])  # (B, N)
+        loss = None
+        if labels is not None:
+            loss = class_loss(logits, labels)
+        return ClassificationOutput(loss, logits, *output[2:])
+
+
+def for_trainer(model: BertPreTrainedModel) -> nn.Module:
+    """Wrap a model with a head for `transformers.Trainer`.
+
+    The wrapper has no config, and gives what outputs there are. It
+    is `model` that is trained.
+    """
+    kind = type(model)
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        @wraps(kind.forward)
+        def forward(  # type: ignore[override]
+            self, *given: Any, **named: Any
+        ) -> Any:
+            found = self.model(*given, **named)
+            return tuple(one for one in found if one is not None)
+
+    Wrapped.__name__ = kind.__name__
+    return Wrapped()

@@ -206,7 +206,9 @@ def lacking(folder: Path, files: Sequence[str]) -> list[str]:
 
 
 def resolve(
-    name_or_path: str | PathLike[str], files: Sequence[str] = ()
+    name_or_path: str | PathLike[str],
+    files: Sequence[str] = (),
+    revision: str | None = None,
 ) -> Path:
     """Find the folder that holds a model's or vocabulary's files.
 
@@ -222,6 +224,8 @@ def resolve(
         files: what must be there, such as `["config.json",
             "*.safetensors", "vocab.txt|tokenizer.json"]`: names or
             globs, with `|` between alternatives.
+        revision: of a hub id: a branch, tag or commit; None for the
+            pinned one, else the newest.
 
     Raises:
         FileNotFoundError: nowhere found, with all that was tried, or
@@ -246,7 +250,7 @@ def resolve(
         except ModuleNotFoundError as error:
             if name in SHORT:
                 raise
-            return from_hub(name, files, [str(error)])
+            return from_hub(name, files, [str(error)], revision)
         heavy = not files or any(f.endswith("safetensors") for f in files)
         for file, digest in SHA256.items():
             part = folder / Path(file).name
@@ -257,10 +261,18 @@ def resolve(
                 f"{folder} has no {' and no '.join(missing)}"
             )
         return folder
-    return from_hub(name, files, [])
+    return from_hub(name, files, [], revision)
 
 
-def from_hub(name: str, files: Sequence[str], tried: list[str]) -> Path:
+def shipped(files: Sequence[str]) -> list[str]:
+    """Names that ship, or are packaged, with all of `files`."""
+    own = [one.name for one in MODELS.glob("*") if not lacking(one, files)]
+    return sorted([*SHORT, *own])
+
+
+def from_hub(
+    name: str, files: Sequence[str], tried: list[str], revision: str | None
+) -> Path:
     """Find a hub id in the hub's cache, or fetch it.
 
     Raises:
@@ -269,16 +281,14 @@ def from_hub(name: str, files: Sequence[str], tried: list[str]) -> Path:
     tried = [f"no folder {name!r} here", *tried]
     owner, _, rest = name.partition("/")
     if not owner.strip(".~") or not rest or "/" in rest:
-        shipped = [one.name for one in MODELS.glob("*") if not lacking(one, files)]
-        names = ", ".join(sorted([*SHORT, *shipped]))
         raise FileNotFoundError(
             f"cannot find {name!r}: {tried[0]}; it is no shipped name "
-            f"(there are {names}) and no hub id (owner/name, such as "
+            f"(there are {', '.join(shipped(files))}) and no hub id (owner/name, such as "
             "google-bert/bert-base-uncased)"
         )
     import huggingface_hub
 
-    revision = REVISIONS.get(name)
+    revision = revision or REVISIONS.get(name)
     for offline in (True, False):
         where = "the hub's cache" if offline else "the hub"
         try:

@@ -164,9 +164,8 @@ def at_labels(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Average the cross-entropy, in nats; 0 without a label."""
-    if labels.numel() == 0:
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits, labels)
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    return loss / torch.sym_max(len(labels), 1)
 
 
 class MaskedLMOutput(NamedTuple):

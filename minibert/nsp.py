@@ -47,7 +47,7 @@ class Corpus(NamedTuple):
             and T at the end.
         chunks: (K, 3) runs of sentences of one document that fill a
             row: first sentence, the one after the last, document.
-            Each has at least two sentences.
+            Each has at least two sentences, where pairs are wanted.
     """
 
     tokens: NDArray[np.integer]
@@ -59,8 +59,12 @@ def build_corpus(
     documents: Iterable[Sequence[str]],
     tokenizer: Tokenizer,
     max_length: int,
+    pairs: bool = True,
 ) -> Corpus:
     """Cut documents into sentences of ids, and into chunks.
+
+    A document that is equal to an earlier one is left out: it would
+    make pairs that are called wrong and are not.
 
     Args:
         documents: each a list of its sentences. One of a single
@@ -68,10 +72,32 @@ def build_corpus(
         tokenizer: whose ids to use.
         max_length: tokens in a row, the three special ones
             included. A chunk takes sentences until a row is full.
+        pairs: False for masked words alone: then a chunk may have
+            one sentence, and a document too.
 
     Raises:
         ValueError: `max_length` below 5, or a document that is a
             string.
+    """
+    corpus, hashes = cut_documents(
+        documents, tokenizer, max_length, pairs
+    )
+    if pairs:
+        kept = originals(hashes)[corpus.chunks[:, 2]]
+        corpus = corpus._replace(chunks=corpus.chunks[kept])
+    return corpus
+
+
+def cut_documents(
+    documents: Iterable[Sequence[str]],
+    tokenizer: Tokenizer,
+    max_length: int,
+    pairs: bool,
+) -> tuple[Corpus, NDArray[np.int64]]:
+    """Do as `build_corpus`, doubles included.
+
+    Returns:
+        The corpus, and a hash of each document's ids.
     """
     if max_length < 5:
         raise ValueError(
@@ -79,7 +105,7 @@ def build_corpus(
             "takes 5"
         )
     ids: list[int] = []
-    starts, chunks = [0], []
+    starts, chunks, hashes = [0], [], []
     for number, document in enumerate(documents):
         if isinstance(document, str):
             raise ValueError(
@@ -92,14 +118,24 @@ def build_corpus(
             if pieces:
                 ids += pieces
                 starts.append(len(ids))
-        last = len(starts) - 1
-        for run in fill_rows(starts, first, last, max_length - 3):
+        last, begin = len(starts) - 1, starts[first]
+        hashes.append(hash(tuple(ids[begin:])))
+        room, least = max_length - 3, 2 if pairs else 1
+        for run in fill_rows(starts, first, last, room, least):
             chunks.append((*run, number))
-    return Corpus(
+    corpus = Corpus(
         np.array(ids, token_type(tokenizer)),
         np.array(starts, np.int64),
         np.array(chunks, np.int64).reshape(-1, 3),
     )
+    return corpus, np.array(hashes, np.int64)
+
+
+def originals(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each document is the first of its hash: (n,)."""
+    first = np.zeros(len(hashes), np.bool_)
+    first[np.unique(hashes, return_index=True)[1]] = True
+    return first
 
 
 def token_type(tokenizer: Tokenizer) -> np.dtype[np.unsignedinteger]:
@@ -108,22 +144,26 @@ def token_type(tokenizer: Tokenizer) -> np.dtype[np.unsignedinteger]:
 
 
 def fill_rows(
-    starts: Sequence[int], first: int, last: int, room: int
+    starts: Sequence[int],
+    first: int,
+    last: int,
+    room: int,
+    least: int = 2,
 ) -> list[tuple[int, int]]:
     """Cut sentences `first` to `last` into runs of `room` tokens.
 
     A run ends with the sentence that fills it; what is over is cut
-    off later. No run has one sentence: a lone last one joins the
-    run before it.
+    off later. No run has fewer than `least`, 1 or 2: a lone last
+    sentence joins the run before it.
     """
     runs: list[tuple[int, int]] = []
     begin = first
     for end in range(first + 1, last + 1):
         full = starts[end] - starts[begin] >= room
-        if (full and end - begin > 1) or end == last:
+        if (full and end - begin >= least) or end == last:
             runs.append((begin, end))
             begin = end
-    if runs and runs[-1][1] - runs[-1][0] == 1:
+    if runs and runs[-1][1] - runs[-1][0] < least:
         begin, end = runs.pop()
         if runs:
             runs[-1] = (runs[-1][0], end)
@@ -154,7 +194,8 @@ def draw_pairs(
     """Cut chunks in two, and replace half of the second parts.
 
     Args:
-        corpus: of two documents or more.
+        corpus: of two documents or more; with a task, one that was
+            built for pairs.
         rows: (n,) which chunks.
         max_length: tokens in a row, special ones included.
         chance: where to draw from.
@@ -163,13 +204,20 @@ def draw_pairs(
             leaves every pair as it was.
 
     Raises:
-        ValueError: another task, or nothing to draw from.
+        ValueError: another task, nothing to draw from, or a chunk
+            of one sentence where pairs are wanted.
 
     Source: Devlin et al. 2019, section 3.1, task 2; "order" is that
     of Lan et al. 2020, section 3.1.
     """
     begin, end, _ = corpus.chunks[rows].T
-    cut = chance.integers(begin + 1, end)  # (n,) second begins
+    if task and (end - begin < 2).any():
+        raise ValueError(
+            "the corpus was built with pairs=False, for masked "
+            f"words alone (task None): for {task!r}, build it again"
+        )
+    begun = begin + 1
+    cut = chance.integers(begun, np.maximum(end, begun + 1))  # (n,)
     labels = chance.integers(0, 2 if task else 1, len(rows))
     first = corpus.sentences[np.stack([begin, cut], 1)]  # (n, 2)
     second = corpus.sentences[np.stack([cut, end], 1)]
@@ -201,7 +249,8 @@ def elsewhere(
     document = corpus.chunks[:, 2]
     if len(document) == 0 or document[0] == document[-1]:
         raise ValueError(
-            "wrong pairs need two documents of two sentences or more"
+            "wrong pairs need two different documents of two sentences "
+            "or more"
         )
     other = chance.integers(0, len(document), len(rows))
     while (same := document[other] == document[rows]).any():
@@ -239,11 +288,14 @@ def truncate_pairs(
 
 
 def to_batch(corpus: Corpus, pairs: Pairs, tokenizer: Tokenizer) -> Batch:
-    """Lay n pairs out: [CLS] first [SEP] second [SEP], (n, S)."""
+    """Lay n pairs out: [CLS] first [SEP] second [SEP], (n, S).
+
+    Where the second is empty, its [SEP] is left away.
+    """
     a, a_end = pairs.first.T[..., None]  # (n, 1) each
     b, b_end = pairs.second.T[..., None]
     sep1 = 1 + a_end - a  # (n, 1) the column of the first [SEP]
-    sep2 = sep1 + 1 + b_end - b
+    sep2 = sep1 + (b_end > b) * (1 + b_end - b)
     column = np.arange(sep2.max() + 1)[None]  # (1, S)
     place = np.where(
         column < sep1, a + column - 1, b + column - sep1 - 1
@@ -373,9 +425,16 @@ def next_sentence(
             its tokenizer.
         device: where to put a model that is named; None for the
             best.
+
+    Raises:
+        TypeError: a text that is no string.
+        ValueError: one without a word.
     """
     kind = BertForNextSentencePrediction
     bert, tokenizer = load(kind, model, device)
+    for name, one in {"first": first, "second": second}.items():
+        if len(tokenizer.encode(one).ids) == 2:
+            raise ValueError(f"{name} has no word in it: {one!r}")
     limit = bert.config.max_position_embeddings
     batch = tokenizer([first], [second], max_length=limit)
     logits = bert(*batch.to(bert.device)).logits  # (1, 2)

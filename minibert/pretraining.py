@@ -8,7 +8,6 @@ Shapes: `B` batch, `S` sequence, `V` vocabulary, `N` chosen places.
 
 import codecs
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -49,14 +48,22 @@ from minibert.mlm import (
 from minibert.nsp import (
     Corpus,
     Pairs,
-    build_corpus,
+    cut_documents,
     draw_pairs,
+    originals,
     pair_loss,
     to_batch,
     token_type,
 )
 from minibert.tokens import Tokenizer
-from minibert.training import Piece, TrainingConfig, processes, train
+from minibert.training import (
+    Piece,
+    TrainingConfig,
+    cut_step,
+    digest,
+    processes,
+    train,
+)
 
 __all__ = [
     "BertForPreTraining",
@@ -201,8 +208,8 @@ class PretrainingData:
     ) -> None:
         if len(corpus.chunks) == 0:
             raise ValueError(
-                "no document has two sentences: "
-                "there is nothing to pair"
+                "the corpus is empty: no document has the two "
+                "sentences that it takes, or one with pairs=False"
             )
         self.corpus, self.tokenizer = corpus, tokenizer
         self.config = config
@@ -272,12 +279,15 @@ class PretrainingData:
             is_next = torch.from_numpy(pairs.labels)
             inputs["next_sentence_label"] = is_next
             name = "masked_lm_loss"
-        pieces, parts = [], world * self.config.accumulate
-        for part in range(rank, parts, world):
-            own = {k: v[part::parts] for k, v in inputs.items()}
-            counts = {name: int((own["labels"] != IGNORE).sum())}
+        pieces, accumulate = [], self.config.accumulate
+        rows = len(pairs.labels)
+        for some, real in cut_step(rows, rank, world, accumulate):
+            own = {k: v[some] for k, v in inputs.items()}
+            chosen = int((own["labels"] != IGNORE).sum())
+            counts = {name: chosen * real}
             if self.config.task is not None:
-                counts["next_sentence_loss"] = len(own["labels"])
+                size = len(own["labels"])
+                counts["next_sentence_loss"] = size * real
             pieces.append(Piece(own, counts))
         return pieces
 
@@ -319,35 +329,38 @@ def write_corpus(
     tokenizer: Tokenizer,
     folder: str | Path,
     max_length: int,
+    pairs: bool = True,
 ) -> Corpus:
     """Do as `build_corpus`, in a folder: for text of any size.
 
-    Memory does not grow with the text: a thousand documents at a
-    time are cut, and appended to three files. They get their names
-    when all is written.
+    A thousand documents at a time are cut, and appended to three
+    files, which get their names when all is written. In memory
+    stay 8 bytes for each document, to know it again.
 
     Args:
         documents: each a list of its sentences.
         tokenizer: whose ids to use.
         folder: where the files go.
         max_length: as in `build_corpus`.
+        pairs: as in `build_corpus`.
 
     Returns:
         The corpus, on disk.
 
     Raises:
         ValueError: as in `build_corpus`; no document with two
-            sentences.
+            sentences, or with one where `pairs` is False.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
-        count = append(documents, tokenizer, aside, max_length)
+        count = append(documents, tokenizer, aside, max_length, pairs)
         if not count["chunks"]:
+            least = "two sentences" if pairs else "a sentence"
             raise ValueError(
-                f"none of {count['documents']} documents has two "
-                "sentences: there is nothing to pair"
+                f"none of {count['documents']} documents has {least}: "
+                "there is nothing to train on"
             )
         said = count | {
             "max_length": max_length,
@@ -368,10 +381,11 @@ def append(
     tokenizer: Tokenizer,
     folder: Path,
     max_length: int,
+    pairs: bool,
 ) -> dict[str, int]:
     """Write the three files, and count what is in them."""
     count = {"documents": 0, "tokens": 0, "sentences": 0, "chunks": 0}
-    source = iter(documents)
+    source, hashes = iter(documents), [np.empty(0, np.int64)]
     with contextlib.ExitStack() as stack:
         tokens, starts, chunks = (
             stack.enter_context((folder / f"{one}.bin").open("wb"))
@@ -379,7 +393,8 @@ def append(
         )
         starts.write(np.zeros(1, np.int64).tobytes())
         while some := list(islice(source, 1000)):
-            part = build_corpus(some, tokenizer, max_length)
+            part, known = cut_documents(some, tokenizer, max_length, pairs)
+            hashes.append(known)
             shift = [count["sentences"], count["sentences"], count["documents"]]
             tokens.write(part.tokens.tobytes())
             starts.write((part.sentences[1:] + count["tokens"]).tobytes())
@@ -388,13 +403,28 @@ def append(
             count["tokens"] += len(part.tokens)
             count["sentences"] += len(part.sentences) - 1
             count["chunks"] += len(part.chunks)
+    first = originals(np.concatenate(hashes))
+    if pairs and not first.all():
+        count["chunks"] = keep_chunks(folder / "chunks.bin", first)
+    return count
+
+
+def keep_chunks(file: Path, first: NDArray[np.bool_]) -> int:
+    """Rewrite a file of chunks without those of doubles; count the rest."""
+    aside, count = file.with_suffix(".new"), 0
+    with file.open("rb") as old, aside.open("wb") as new:
+        while block := old.read(24 << 16):
+            chunks = np.frombuffer(block, np.int64).reshape(-1, 3)
+            kept = chunks[first[chunks[:, 2]]]
+            count += len(kept)
+            new.write(kept.tobytes())
+    os.replace(aside, file)
     return count
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
     """Tell one vocabulary from another."""
-    pieces = "\n".join(tokenizer.vocabulary)
-    return hashlib.sha256(pieces.encode()).hexdigest()[:16]
+    return digest(["\n".join(tokenizer.vocabulary).encode()])
 
 
 def open_corpus(
@@ -623,6 +653,7 @@ def pretrain(
         "model": json.loads(sizes.to_json()),
         "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "corpus": {name: len(part) for name, part in corpus._asdict().items()},
+        "digest of the corpus": digest(part.data for part in corpus),
         "vocabulary": fingerprint(tokenizer),
     }
     log = train(

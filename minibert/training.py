@@ -9,13 +9,14 @@ next step with the same weights and optimiser.
 """
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -214,6 +215,22 @@ def total_counts(pieces: list[Piece], world: int) -> dict[str, int]:
     return dict(zip(names, sums.tolist(), strict=True))
 
 
+def cut_step(
+    rows: int, rank: int, world: int, accumulate: int
+) -> list[tuple[slice, bool]]:
+    """Give a process its pieces of a step's rows.
+
+    Returns:
+        For each piece, which rows it has, and whether they count. A
+        process for which none is left takes row 0, to keep step
+        with the others, and it counts as nothing.
+    """
+    parts = world * accumulate
+    own = range(rank, min(parts, rows), world)
+    pieces = [(slice(part, None, parts), True) for part in own]
+    return pieces or [(slice(0, 1), False)]
+
+
 def backward(
     model: nn.Module,
     pieces: list[Piece],
@@ -325,8 +342,8 @@ def train(
         folder: for the log (`log.jsonl`) and checkpoints; None
             keeps nothing.
         evaluate: called with the model in eval mode, gives numbers.
-        facts: more that a checkpoint must agree with, such as the
-            model's config.
+        facts: more that a checkpoint must agree with, beside the
+            starting weights, such as a `digest` of the rows.
         enough: called with the log before each step; true ends the
             run there.
         progress: whether to show a bar.
@@ -336,7 +353,8 @@ def train(
         `tokens_per_second`, and what `evaluate` gave.
 
     Raises:
-        ValueError: `folder` holds a run of another config.
+        ValueError: `folder` holds a run of another config, of other
+            facts, or from other starting weights.
         OSError: a checkpoint could not be written; the one before
             is whole.
         FloatingPointError: the loss is not a number.
@@ -344,7 +362,10 @@ def train(
     rank, world, device = processes()
     model.to(device).train()
     optimiser = make_optimiser(model, config)
-    run = Run(folder, config, facts) if folder is not None else None
+    run = None
+    if folder is not None:
+        begun = {"starting weights": weights_digest(model)}
+        run = Run(folder, config, dict(facts or {}) | begun)
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
     start = 0
@@ -481,10 +502,16 @@ class Run:
             for name in sorted(said.keys() | self.said.keys())
             if said.get(name) != self.said.get(name)
         ]
+        hint = ""
+        if said.get("steps") != self.said["steps"]:
+            hint = (
+                ". A run whose rate has fallen to 0 is not made longer: "
+                f"begin in another folder, from {self.folder / 'model'}"
+            )
         if differ:
             raise ValueError(
                 f"{self.folder} holds another run: {'; '.join(differ)}. "
-                "Use its numbers, or another folder"
+                f"Use what it began with, or another folder{hint}"
             )
 
     def read_log(self, step: int) -> list[dict[str, float]]:
@@ -549,6 +576,23 @@ class Run:
 
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
+
+
+def digest(parts: Iterable[bytes | memoryview]) -> str:
+    """Tell one content from another: 16 digits of its SHA-256."""
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(part)
+    return made.hexdigest()[:16]
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Tell one set of weights from another, wherever they are."""
+    parts: list[bytes | memoryview] = []
+    for name, tensor in model.state_dict().items():
+        flat = tensor.detach().cpu().contiguous().flatten()
+        parts += [name.encode(), flat.view(torch.uint8).numpy().data]
+    return digest(parts)
 
 
 def sync(path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -393,6 +394,55 @@ def test_config_files_that_are_refused(folder: Path, text: str, match: str) -> N
         BertModel.from_pretrained(folder)
 
 
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b'{"a": "\xff"}', "not UTF-8"),
+        (b"\xef\xbb\xbf{}x", "JSON"),
+        ("{}".encode("utf-16"), "not UTF-8"),
+        (b'{"a": ' + b"[" * 200_000, "nested too deep"),
+        (b'{"base_model": 5}', "base_model must be a name, not 5"),
+        (b'{"hidden_size": 1e999}', "hidden_size"),
+        (b"", "JSON"),
+    ],
+)
+def test_config_files_that_cannot_be_read_are_named(
+    folder: Path, content: bytes, match: str
+) -> None:
+    (folder / "config.json").write_bytes(content)
+    for read in (BertModel.from_pretrained, BertConfig.from_pretrained):
+        with pytest.raises((ValueError, TypeError), match=f"(?s)config.json.*{match}"):
+            read(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_link_that_leads_nowhere_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to(folder / "gone")
+    for read in (BertModel.from_pretrained, partial(load, BertModel)):
+        with pytest.raises(FileNotFoundError, match=f"{name} is a link to .*gone, which is miss"):
+            read(folder)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_python"])
+def test_exact_gelu_has_two_names(folder: Path, tmp_path: Path, name: str) -> None:
+    reconfigure(folder, hidden_act=name)
+    model = BertModel.from_pretrained(folder)
+    close(model(IDS, MASK)[0], peer(folder)(input_ids=IDS, attention_mask=MASK)[0])
+    model.save_pretrained(tmp_path / "again")
+    assert BertConfig.from_pretrained(tmp_path / "again").extra["hidden_act"] == name
+
+
+def test_a_config_alone_with_changes(folder: Path) -> None:
+    config = BertConfig.from_pretrained(folder, hidden_dropout_prob=0.3)
+    assert replace(config, hidden_dropout_prob=0.1, extra={}) == SMALL
+    assert BertConfig.from_pretrained("minilm").hidden_size == 384
+    with pytest.raises(TypeError, match="hidden_sise"):
+        BertConfig.from_pretrained(folder, hidden_sise=3)
+    with pytest.raises(FileNotFoundError, match="cannot find"):
+        BertConfig.from_pretrained(folder.parent / "none")
+
+
 def test_a_model_wants_a_config() -> None:
     with pytest.raises(TypeError, match="dict"):
         BertModel({"hidden_size": 4})  # type: ignore[arg-type]
@@ -563,6 +613,17 @@ def test_a_corrupt_file_is_refused(folder: Path, content: bytes) -> None:
         BertModel.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("length", [0x80, 0x280, 0x380, 0x1280, 0x2580])
+def test_a_length_that_begins_as_a_pickle_does_is_none(folder: Path, length: int) -> None:
+    """A header of 0x..80 bytes, cut short anywhere, is a file cut short."""
+    file = folder / "model.safetensors"
+    content = length.to_bytes(8, "little") + b"{" + b" " * 99
+    for size in (1, 2, 7, 8, 9, 99):
+        file.write_bytes(content[:size])
+        with pytest.raises(ValueError, match="cut short or no safetensors"):
+            BertModel.from_pretrained(folder)
+
+
 def test_a_pickle_is_refused(folder: Path) -> None:
     whole = folder / "model.safetensors"
     torch.save(load_file(whole), folder / "pytorch_model.bin")
@@ -636,11 +697,18 @@ def test_shapes_that_do_not_fit(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"word_embeddings.weight is \(61, 32\).*\(60, 32\)"):
         BertModel.from_pretrained(folder)
     reconfigure(folder, vocab_size=61, num_hidden_layers=2)
-    with pytest.raises(ValueError, match=r"encoder\.layer\.2.*num_hidden_layers 2"):
+    for layers in (2, 4, 10**6):  # said before so many are made
+        reconfigure(folder, num_hidden_layers=layers)
+        with pytest.raises(ValueError, match=f"has 3 layers, but num_hidden_layers is {layers}"):
+            BertModel.from_pretrained(folder)
+    for size in (10**7, 2**28 - 1):  # on meta: no memory is taken
+        reconfigure(folder, num_hidden_layers=3, vocab_size=size)
+        with pytest.raises(ValueError, match=r"word_embeddings.weight is \(61, 32\)"):
+            BertModel.from_pretrained(folder)
+    reconfigure(folder, vocab_size=10**9)
+    with pytest.raises(ValueError, match=r"config\.json: vocab_size must be .* below 268,435,456"):
         BertModel.from_pretrained(folder)
-    reconfigure(folder, num_hidden_layers=4)
-    with pytest.raises(ValueError, match=r"lacks weights of the encoder.*layer\.3"):
-        BertModel.from_pretrained(folder)
+    reconfigure(folder, vocab_size=61)
     config = dataclasses.replace(SMALL, layer_norm_eps=1e-5)
     assert BertModel.from_pretrained(folder, config=config).config is config
 
@@ -710,6 +778,99 @@ def test_weights_of_another_model_are_an_error(folder: Path) -> None:
     rewrite(folder, lambda state: {f"deberta.{k}": v for k, v in state.items()})
     with pytest.raises(ValueError, match="It holds deberta"):
         BertModel.from_pretrained(folder)
+
+
+# How it is loaded
+
+
+def test_loading_draws_nothing_at_random(folder: Path) -> None:
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    BertModel.from_pretrained(folder)
+    assert torch.get_rng_state().equal(state)
+    with pytest.warns(UserWarning, match="random"):
+        first = Head.from_pretrained(folder)
+    assert not torch.get_rng_state().equal(state)  # a head is drawn, and nothing else
+    torch.manual_seed(3)
+    drawn = torch.empty_like(first.classifier.weight).normal_(std=SMALL.initializer_range)
+    assert drawn.equal(first.classifier.weight)
+
+
+def test_loading_owns_its_memory(folder: Path) -> None:
+    """No weight hangs on the file, and each may be trained."""
+    model = BertModel.from_pretrained(folder)
+    file = folder / "model.safetensors"
+    with file.open("r+b") as opened:
+        opened.write(b"\xff" * file.stat().st_size)
+    assert same(model, small())
+    assert all(p.requires_grad and p.is_leaf for p in model.parameters())
+
+
+def test_a_class_with_a_buffer_loads(folder: Path) -> None:
+    class Buffered(Head):
+        def __init__(self, config: BertConfig) -> None:
+            super().__init__(config)
+            self.register_buffer("weights", torch.tensor([1.0, 3.0]), persistent=False)
+
+    with pytest.warns(UserWarning, match="random"):
+        model = Buffered.from_pretrained(folder)
+    assert model.weights.tolist() == [1, 3] and not model.classifier.weight.is_meta
+    assert model.bert.embeddings.token.weight.equal(small().embeddings.token.weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_another_precision(folder: Path, dtype: torch.dtype) -> None:
+    with pytest.warns(UserWarning, match="random"):
+        model = Head.from_pretrained(folder, dtype=dtype)
+    assert {p.dtype for p in model.parameters()} == {dtype}
+    assert same(BertModel.from_pretrained(folder, dtype=dtype), small().to(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float16", torch.int64, None, "auto"])
+def test_precisions_that_are_none(folder: Path, dtype: object) -> None:
+    with pytest.raises(TypeError, match="dtype must be a float type"):
+        BertModel.from_pretrained(folder, dtype=dtype)  # type: ignore[arg-type]
+
+
+def test_a_head_of_another_size_says_how(folder: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning):
+        Head.from_pretrained(folder, labels=3).save_pretrained(tmp_path / "three")
+    with pytest.raises(ValueError, match=r"\(3,\).*\(5,\).*ignore_mismatched_sizes=True"):
+        Head.from_pretrained(tmp_path / "three", labels=5)
+    with pytest.warns(UserWarning, match="another size in the file, so random"):
+        five = Head.from_pretrained(tmp_path / "three", labels=5, ignore_mismatched_sizes=True)
+    assert five.classifier.weight.shape == (5, 32) and five.classifier.weight.std() > 0
+    reconfigure(tmp_path / "three", type_vocab_size=3)  # never the encoder
+    with pytest.raises(ValueError, match="token_type_embeddings"):
+        Head.from_pretrained(tmp_path / "three", labels=3, ignore_mismatched_sizes=True)
+
+
+def test_an_untied_flag_does_not_come_back(folder: Path, tmp_path: Path) -> None:
+    """Saved again it would make `transformers` draw a decoder at random."""
+    reconfigure(folder, tie_word_embeddings=False)
+    BertModel.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    assert "tie_word_embeddings" not in json.loads((tmp_path / "again" / "config.json").read_text())
+
+
+@pytest.mark.parametrize("size", [61, 64, 90, 50, 5])
+def test_a_table_grows_with_its_vocabulary(folder: Path, tmp_path: Path, size: int) -> None:
+    model, old = BertModel.from_pretrained(folder), small()
+    model.resize_token_embeddings(size)
+    table, before = model.embeddings.token.weight, old.embeddings.token.weight
+    kept = min(size, 61)
+    assert table.shape == (size, 32) and table[:kept].equal(before[:kept])
+    if size > 61:
+        close(table[61:], before.mean(0).expand(size - 61, -1), 1e-7)
+    model(torch.tensor([[size - 1, 2]]))
+    with pytest.raises(IndexError, match=f"rows 0 to {size - 1}"):
+        model(torch.tensor([[size]]))
+    model.save_pretrained(tmp_path / "again")
+    assert same(BertModel.from_pretrained(tmp_path / "again"), model)
+    close(peer(tmp_path / "again")(input_ids=IDS % size)[0], model(IDS % size)[0])
+    for wrong in (0, -3, 2.5):
+        with pytest.raises((ValueError, TypeError), match="vocab_size"):
+            model.resize_token_embeddings(wrong)  # type: ignore[arg-type]
+    assert len(table) == size  # nothing was lost
 
 
 # What heads will build on
@@ -883,7 +1044,9 @@ def test_a_folder_may_hold_only_what_was_trained(tmp_path):
     (new / "config.json").write_text(config.to_json(), encoding="utf-8")
     norm = torch.full((8,), 3.0, dtype=torch.bfloat16)
     save_file({"bert.embeddings.LayerNorm.weight": norm}, new / "model.safetensors")
-    model = BertModel.from_pretrained(new, add_pooling_layer=False)
+    with pytest.raises(ValueError, match=r"not ship .*minilm.* do\): if you trust it, give base="):
+        BertModel.from_pretrained(new)
+    model = BertModel.from_pretrained(new, base=tmp_path / "base", add_pooling_layer=False)
     assert model.embeddings.norm.weight.eq(3).all()
     assert model.embeddings.token.weight.equal(base.embeddings.token.weight)
     model.save_pretrained(tmp_path / "whole")
@@ -891,4 +1054,4 @@ def test_a_folder_may_hold_only_what_was_trained(tmp_path):
     shutil.rmtree(tmp_path / "base")
     BertModel.from_pretrained(tmp_path / "whole", add_pooling_layer=False)
     with pytest.raises(FileNotFoundError, match="base"):
-        BertModel.from_pretrained(new)
+        BertModel.from_pretrained(new, base=tmp_path / "base")

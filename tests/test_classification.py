@@ -1,5 +1,6 @@
 """Heads for classes, the data of fine-tuning, and tags."""
 
+import json
 import warnings
 from dataclasses import replace
 
@@ -9,18 +10,23 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from minibert import classification
 from minibert.bert import BertConfig, BertModel
 from minibert.classification import (
+    SINGLE,
+    BertForMultipleChoice,
     BertForSequenceClassification,
     BertForTokenClassification,
     FineTuningData,
     Span,
+    class_loss,
     classify,
     collate,
     fine_tune,
+    for_trainer,
     label_names,
     patience,
     predict,
@@ -31,6 +37,7 @@ from minibert.classification import (
     text_row,
     with_labels,
 )
+from minibert.counting import parameters, total
 from minibert.mlm import IGNORE
 from minibert.pretraining import train_last
 from minibert.tokens import Tokenizer
@@ -96,9 +103,9 @@ def test_a_head_on_published_weights_says_that_it_is_random(kind):
         kind.from_pretrained("leads-small", labels=NAMES)
 
 
-@pytest.mark.parametrize("labels", [["one"], ["a", "a"], []])
+@pytest.mark.parametrize("labels", [["a", "a"], []])
 def test_labels_that_are_no_classes(labels):
-    with pytest.raises(ValueError, match="two or more different"):
+    with pytest.raises(ValueError, match="must be different names"):
         with_labels(TINY, labels)
 
 
@@ -113,7 +120,11 @@ def test_labels_that_are_no_names(labels):
     [
         ({}, "names no classes"),
         ({"id2label": {"0": "a", "2": "b"}}, "not 0 to 1"),
-        ({"id2label": {"0": "a", "1": "b"}, "problem_type": "regression"}, "'regression'"),
+        ({"id2label": {"0": "a", "1": "b"}, "problem_type": "ranking"}, "'ranking', not"),
+        ({"id2label": {"0": "a"}, "problem_type": SINGLE}, "one class of one"),
+        ({"id2label": {"0": "a", "1": "a"}}, "one name to two classes"),
+        ({"id2label": {"0": "a", "1": "b"}, "classifier_dropout": 2}, "classifier_dropout is 2"),
+        ({"id2label": {"0": "a", "1": "b"}, "classifier_dropout": "no"}, "classifier_dropout"),
         ({"id2label": ["a", "b"]}, "names no classes"),
     ],
 )
@@ -179,7 +190,9 @@ def some_rows(count, seed=0):
 )  # fmt: skip
 def test_an_epoch_takes_no_row_twice_and_leaves_less_than_a_batch(count, size, seed, epoch):
     config = TrainingConfig(steps=1, batch_size=size, seed=seed)
-    data = FineTuningData([{"input_ids": [1] * (i % 7 + 1)} for i in range(count)], config, 0)
+    data = FineTuningData(
+        [{"input_ids": [1] * (i % 7 + 1), "labels": 0} for i in range(count)], config, 0
+    )
     taken = data.batches(epoch).ravel()
     assert len(set(taken.tolist())) == len(taken)
     assert count - len(taken) < size or len(taken) == count
@@ -224,6 +237,266 @@ def test_no_rows_and_rows_that_are_too_long(tokenizer):
     with pytest.raises(ValueError, match="row 1 has 41 tokens.*ends at 40"):
         rows = [{"input_ids": [1] * n, "labels": 0} for n in (5, 41)]
         fine_tune(model, tokenizer, rows, config)
+
+
+@pytest.mark.parametrize(("count", "size", "accumulate"), [(3, 8, 4), (3, 2, 4), (1, 1, 2)])
+def test_fewer_rows_than_pieces(count, size, accumulate, tokenizer):
+    """A real model: what has no rows is left out, and the step is that of one piece."""
+    logs = []
+    for pieces in (1, accumulate):
+        config = TrainingConfig(
+            steps=2, batch_size=size, accumulate=pieces, log_every=1, bfloat16=False
+        )
+        model = random_model(BertForSequenceClassification, attention_probs_dropout_prob=0.0)
+        logs.append(fine_tune(model, tokenizer, some_rows(count), config, progress=False))
+    for one, two in zip(*logs, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], abs=1e-6)
+
+
+LABELS = [
+    np.int64(2), np.int32(2), np.uint8(2), torch.tensor(2), np.array(2), 2,
+    np.array([2])[0],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "label", LABELS, ids=lambda x: type(x).__name__ + str(getattr(x, "dtype", ""))
+)
+def test_labels_of_any_library(label, tokenizer):
+    rows = [{"input_ids": [5, 6, 7], "labels": label}, {"input_ids": [5], "labels": 0}]
+    data = FineTuningData(rows, TrainingConfig(steps=1, batch_size=2), 0)
+    (piece,) = data(0)
+    assert sorted(piece.inputs["labels"].tolist()) == [0, 2]
+    assert piece.inputs["labels"].dtype == torch.int64
+    assert collate([text_row("a river", tokenizer, label)], 0)["labels"].tolist() == [2]
+
+
+@pytest.mark.parametrize("label", [True, np.bool_(True), np.array(True), torch.tensor(True)])
+def test_yes_and_no_are_1_and_0(label):
+    rows = [{"input_ids": [5], "labels": label}, {"input_ids": [5], "labels": False}]
+    (piece,) = FineTuningData(rows, TrainingConfig(steps=1, batch_size=2), 0)(0)
+    assert sorted(piece.inputs["labels"].tolist()) == [0, 1]
+
+
+def test_labels_that_are_an_index_and_ids_of_any_library():
+    class Two:
+        def __index__(self):
+            return 2
+
+    ids = np.array([5, 6]), torch.tensor([5, 6]), [5, 6], (5, 6), [np.int64(5), np.int64(6)]
+    rows = [{"input_ids": x, "labels": Two()} for x in ids]
+    (piece,) = FineTuningData(rows, TrainingConfig(steps=1, batch_size=5), 0)(0)
+    assert piece.inputs["labels"].tolist() == [2] * 5
+    assert piece.inputs["input_ids"].tolist() == [[5, 6]] * 5
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "said"),
+    [
+        ({"text": "a", "label": 1}, ValueError, r"row 1 has no input_ids, but \['label', 'text'\]"),
+        ("a text", ValueError, "row 1 has no input_ids, but str"),
+        ({"input_ids": [5]}, ValueError, r"row 1 has no labels.*nothing to learn"),
+        ({"input_ids": [5], "labels": "river"}, TypeError, "labels of row 1 must be a number"),
+        ({"input_ids": [5], "labels": None}, TypeError, "labels of row 1 must be a number"),
+        ({"input_ids": [5], "labels": float("nan")}, ValueError, "labels of row 1 is nan: leave"),
+        ({"input_ids": [5], "labels": 1.5}, ValueError, "row 1 holds .*'float'.*row 0 .*'int'"),
+        ({"input_ids": [5], "labels": [1]}, ValueError, "row 1 holds .*'list'.*row 0 .*'int'"),
+        ({"input_ids": [5], "label": 1}, ValueError, "row 1 holds .*'label'.*all must be alike"),
+        ({"input_ids": [[5]], "labels": 1}, TypeError, "input_ids of row 1"),
+        ({"input_ids": [], "labels": 1}, TypeError, "input_ids of row 1"),
+    ],
+)
+def test_rows_that_cannot_be_learned_from(row, error, said, tokenizer):
+    rows = [{"input_ids": [5, 6], "labels": 1}, row]
+    model = random_model(BertForSequenceClassification)
+    with pytest.raises(error, match=said):
+        fine_tune(model, tokenizer, rows, TrainingConfig(steps=1), progress=False)
+
+
+def test_a_finished_folder_is_that_of_its_rows_and_weights(tokenizer, tmp_path):
+    config = TrainingConfig(steps=2, batch_size=4)
+    rows = some_rows(9)
+
+    def again(rows, seed=0, tagged=False):
+        model = random_model(BertForSequenceClassification, seed)
+        return fine_tune(model, tokenizer, rows, config, tmp_path, progress=False)
+
+    log = again(rows)
+    assert again(rows) == log
+    others = [
+        [{**row, "labels": (row["labels"] + 1) % 3} for row in rows],
+        rows[::-1],
+        [rows[1], rows[0], *rows[2:]],
+        [*rows[:-1], {**rows[-1], "input_ids": [9] * len(rows[-1]["input_ids"])}],
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="digest of the rows was"):
+            again(other)
+    with pytest.raises(ValueError, match="starting weights was"):
+        again(rows, seed=1)
+    numpy_rows = [{k: np.array(v) for k, v in row.items()} for row in rows]
+    assert again(numpy_rows) == log  # the same numbers are the same rows
+
+
+# --- other problems ---------------------------------------------------------------
+
+PROBLEMS = [
+    ("regression", 1, torch.tensor([0.5, -1.0, 2.0])),
+    ("regression", 1, torch.tensor([[0.5], [-1.0], [2.0]])),
+    ("regression", 3, torch.tensor([[0.5, 0, 1], [-1, 2, 3], [2, 0, 0]])),
+    ("multi_label_classification", 3, torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1]])),
+    ("single_label_classification", 3, torch.tensor([0, 2, 1])),
+    (None, 1, torch.tensor([0.5, -1.0, 2.0])),
+    (None, 3, torch.tensor([0, 2, 1])),
+]
+
+
+@pytest.mark.parametrize(("problem", "count", "labels"), PROBLEMS)
+def test_every_problem_is_theirs(problem, count, labels, tokenizer, tmp_path):
+    torch.manual_seed(0)
+    ours = BertForSequenceClassification(TINY, num_labels=count, problem_type=problem).eval()
+    ours.save_pretrained(tmp_path)
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert theirs.config.num_labels == count and theirs.config.problem_type == problem
+    batch = tokenizer(TEXTS)
+    out, want = ours(*batch, labels=labels), theirs(**batch._asdict(), labels=labels)
+    assert_close(out.logits, want.logits, rtol=0, atol=1e-5)
+    assert_close(out.loss, want.loss, rtol=0, atol=1e-5)
+    back = BertForSequenceClassification.from_pretrained(tmp_path)
+    assert torch.equal(back(*batch, labels=labels).loss, out.loss)
+
+
+@pytest.mark.parametrize(
+    ("problem", "labels", "error", "said"),
+    [
+        ("multi_label_classification", torch.tensor([0, 1, 2]), ValueError, r"must be \(3, 3\)"),
+        ("multi_label_classification", torch.full((3, 3), 2.0), ValueError, "0.0 to 1.0"),
+        ("regression", torch.tensor([0.1, 0.2, 0.3]), ValueError, r"must be \(3, 3\)"),
+        (None, torch.tensor([0.1, 0.2, 0.3]), TypeError, "int64"),
+        (None, torch.tensor([0, 1, 3]), IndexError, "0 to 2"),
+    ],
+)
+def test_labels_of_another_problem(problem, labels, error, said, tokenizer):
+    model = BertForSequenceClassification(TINY, NAMES, problem_type=problem)
+    with pytest.raises(error, match=said):
+        model(*tokenizer(TEXTS), labels=labels)
+
+
+def test_each_problem_is_trained_and_answers(tokenizer):
+    """A number for a regression, a probability of its own for each of several."""
+    config = TrainingConfig(steps=80, batch_size=3, learning_rate=3e-3)
+    torch.manual_seed(0)
+    scorer = BertForSequenceClassification(TINY, num_labels=1)
+    wanted = [0.5, -1.0, 2.0]
+    rows = [text_row(x, tokenizer, y) for x, y in zip(TEXTS, wanted, strict=True)]
+    fine_tune(scorer, tokenizer, rows, config, progress=False)
+    found = [classify(x, model=(scorer, tokenizer)) for x in TEXTS]
+    assert [list(one) for one in found] == [["LABEL_0"]] * 3
+    assert [one["LABEL_0"] for one in found] == pytest.approx(wanted, abs=0.1)
+    several = BertForSequenceClassification(TINY, NAMES, problem_type="multi_label_classification")
+    some = [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    rows = [text_row(x, tokenizer, y) for x, y in zip(TEXTS, some, strict=True)]
+    fine_tune(several, tokenizer, rows, config, progress=False)
+    for text, want in zip(TEXTS, some, strict=True):
+        sure = classify(text, model=(several, tokenizer))
+        assert [round(sure[name]) for name in NAMES] == want
+
+
+def test_two_texts_are_read_as_a_pair(tokenizer):
+    model = random_model(BertForSequenceClassification)
+    first, second = TEXTS[:2]
+    with torch.no_grad():
+        logits = model(*tokenizer([first], [second])).logits[0]
+    sure = classify(first, second=second, model=(model, tokenizer))
+    assert [sure[name] for name in NAMES] == pytest.approx(logits.softmax(0).tolist(), abs=1e-6)
+    assert sure != classify(first, model=(model, tokenizer))
+
+
+@pytest.mark.parametrize("text", [["a"], None, 5, b"a"])
+def test_texts_that_are_none(text, tokenizer):
+    for kind, ask in ((KINDS[0], classify), (KINDS[1], tag)):
+        model = kind(TINY, NAMES if kind is KINDS[0] else TAGS).eval()
+        with pytest.raises(TypeError, match="string"):
+            ask(text, model=(model, tokenizer))
+
+
+def test_num_labels_keeps_names_that_fit(tmp_path):
+    random_model(BertForSequenceClassification).save_pretrained(tmp_path)
+    kind = BertForSequenceClassification
+    assert label_names(kind.from_pretrained(tmp_path, num_labels=3).config) == NAMES
+    with pytest.warns(UserWarning, match="another size in the file"):
+        five = kind.from_pretrained(tmp_path, num_labels=5, ignore_mismatched_sizes=True)
+    assert label_names(five.config) == [f"LABEL_{i}" for i in range(5)]
+    for wrong in (0, -1, 2.0, True, "3"):
+        with pytest.raises(ValueError, match="num_labels must be 1 or more"):
+            kind(TINY, num_labels=wrong)
+    with pytest.raises(ValueError, match="num_labels is 2, but there are 3 labels"):
+        kind(TINY, NAMES, num_labels=2)
+    with pytest.raises(ValueError, match="two labels or more"):
+        BertForTokenClassification(TINY, num_labels=1)
+
+
+def test_a_fault_of_the_config_names_its_folder(tmp_path):
+    random_model(BertForSequenceClassification).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    for change in (
+        {"problem_type": "nonsense"}, {"id2label": {"0": "a", "5": "b"}},
+        {"id2label": 7}, {"classifier_dropout": 2},
+        {"problem_type": SINGLE, "id2label": {"0": "a"}},
+    ):  # fmt: skip
+        file.write_text(json.dumps(whole | change), encoding="utf-8")
+        with pytest.raises(ValueError, match=tmp_path.name):
+            BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+# --- one of several ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("choices", [1, 2, 5])
+def test_multiple_choice_is_theirs(choices, tokenizer, tmp_path):
+    torch.manual_seed(0)
+    ours = BertForMultipleChoice(TINY).eval()
+    ours.save_pretrained(tmp_path)
+    theirs = transformers.BertForMultipleChoice.from_pretrained(tmp_path).eval()
+    batch = tokenizer(
+        ["The Danube is"] * choices * 2, [f"{TEXTS[i % 3]} {i}" for i in range(choices * 2)]
+    )
+    inputs = {k: x.unflatten(0, (2, choices)) for k, x in batch._asdict().items()}
+    labels = torch.tensor([0, choices - 1])
+    asked = {"output_hidden_states": True}
+    out, want = ours(**inputs, labels=labels, **asked), theirs(**inputs, labels=labels, **asked)
+    assert out.logits.shape == (2, choices)
+    assert_close(out.logits, want.logits, rtol=0, atol=1e-5)
+    assert_close(out.loss, want.loss, rtol=0, atol=1e-5)
+    assert_close(out.hidden_states[-1], want.hidden_states[-1], rtol=0, atol=1e-5)
+    theirs.save_pretrained(tmp_path / "back")
+    back = BertForMultipleChoice.from_pretrained(tmp_path / "back")
+    assert torch.equal(back(**inputs).logits, out.logits)
+    counted = total(parameters(ours.config, "multiple_choice"))
+    assert counted == sum(p.numel() for p in ours.parameters())
+
+
+def test_multiple_choice_wants_a_row_for_each_choice(tokenizer):
+    model = BertForMultipleChoice(TINY)
+    batch = tokenizer(TEXTS)
+    with pytest.raises(ValueError, match=r"must be \(B, N, S\).*ids\[None\]"):
+        model(*batch)
+    with pytest.raises(ValueError, match=r"must be \(B, N, S\)"):
+        model(batch.input_ids[None], batch.attention_mask)
+    with pytest.raises(IndexError, match="0 to 2"):
+        model(batch.input_ids[None], labels=torch.tensor([3]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_class_loss_is_torchs(count):
+    torch.manual_seed(0)
+    logits, labels = torch.randn(count, 5, requires_grad=True), torch.randint(5, (count,))
+    loss = class_loss(logits, labels)
+    want = F.cross_entropy(logits, labels) if count else torch.tensor(0.0)
+    assert_close(loss, want, rtol=1e-6, atol=0)
+    loss.backward()
+    assert logits.grad.isfinite().all()
 
 
 def test_a_frozen_body_stays_and_the_head_moves(tokenizer):
@@ -361,17 +634,6 @@ def test_tag_needs_the_whole_text(tokenizer):
         tag("x", model=(BertModel(TINY), tokenizer))
 
 
-class ForTrainer(torch.nn.Module):
-    """Our model without its config, which `Trainer` writes into; loss and logits alone."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids, attention_mask=None, labels=None):
-        return self.model(input_ids, attention_mask, labels=labels)[:2]
-
-
 def test_the_same_model_inside_transformers_trainer(tmp_path, tokenizer):
     """Their Trainer takes our rows, batches and outputs as they are."""
     rows = [
@@ -380,7 +642,7 @@ def test_the_same_model_inside_transformers_trainer(tmp_path, tokenizer):
     ] * 8
     model = random_model(BertForSequenceClassification)
     trainer = transformers.Trainer(
-        model=ForTrainer(model),
+        model=for_trainer(model),
         args=transformers.TrainingArguments(
             tmp_path / "out", max_steps=60, per_device_train_batch_size=8, learning_rate=3e-3,
             report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True, seed=0,

@@ -105,7 +105,10 @@ def test_three_arrays_hold_the_text_in_order() -> None:
 def test_chunks_stay_in_their_document_and_lose_no_sentence(
     shape: list[list[int]], length: int
 ) -> None:
-    texts = [[" ".join(WORDS[:size]) for size in document] for document in shape]
+    texts = [  # a first word of its own keeps a document from being a double
+        [" ".join([WORDS[10 + number], *WORDS[:size]]) * (size > 0) for size in document]
+        for number, document in enumerate(shape)
+    ]
     one = build_corpus(texts, TOKENIZER, length)
     kept = [sum(size > 0 for size in document) for document in shape]  # empty ones go
     borders = np.cumsum([0, *kept])
@@ -118,6 +121,47 @@ def test_chunks_stay_in_their_document_and_lose_no_sentence(
         inside = [i for begin, end in runs for i in range(begin, end)]
         whole = list(range(borders[number], borders[number + 1]))
         assert inside == (whole if count > 1 else [])
+
+
+def test_equal_documents_make_no_false_pairs() -> None:
+    texts = documents()
+    doubles = [texts[0], *texts, texts[2], [*texts[3]], ["", *texts[1]]]
+    one, two = corpus(), build_corpus(doubles, TOKENIZER, LENGTH)
+    spans = [
+        x.tokens[slice(*x.sentences[[a, b]])].tolist() for x in (one, two) for a, b, _ in x.chunks
+    ]
+    assert spans[: len(one.chunks)] == spans[len(one.chunks) :]
+    with pytest.raises(ValueError, match="two different documents"):
+        same = build_corpus([texts[0]] * 9, TOKENIZER, LENGTH)
+        draw_pairs(same, every(same), LENGTH, np.random.default_rng(0))
+    alone = build_corpus(doubles, TOKENIZER, LENGTH, pairs=False)  # no pairs, no harm
+    assert len(set(alone.chunks[:, 2])) == len(doubles)
+
+
+def test_for_masked_words_alone_a_lone_sentence_stays() -> None:
+    texts = [["w1 w2 w3"], ["w4"], [""], ["w11 w12", "w13", "w14 w15 w16"], ["w5 " * 30]]
+    assert build_corpus(texts, TOKENIZER, LENGTH).chunks[:, 2].tolist() == [3]
+    one = build_corpus(texts, TOKENIZER, LENGTH, pairs=False)
+    assert one.chunks[:, 2].tolist() == [0, 1, 3, 4]
+    chance = np.random.default_rng(0)
+    pairs = draw_pairs(one, every(one), LENGTH, chance, None)
+    batch = to_batch(one, pairs, TOKENIZER)
+    for row, text in zip(batch.input_ids, ("w1 w2 w3", "w4"), strict=False):
+        want = TOKENIZER.encode(text).ids  # [CLS] text [SEP], no second [SEP]
+        assert row[: len(want)].tolist() == want and row[len(want) :].eq(TOKENIZER.pad_id).all()
+    assert batch.attention_mask.sum(1).max() <= LENGTH
+    assert batch.token_type_ids[[0, 1, 3]].sum() == 0
+    for task in ("next", "order"):
+        with pytest.raises(ValueError, match=r"built with pairs=False.*build it again"):
+            draw_pairs(one, every(one), LENGTH, chance, task)
+
+
+@pytest.mark.parametrize(("first", "second"), [("", ""), ("a", ""), (" ", "a"), ("a", "\n")])
+def test_next_sentence_needs_two_texts(first: str, second: str) -> None:
+    with pytest.raises(ValueError, match="(first|second) has no word in it"):
+        next_sentence(first, second, model=(small(), TOKENIZER))
+    with pytest.raises(TypeError, match="string"):
+        next_sentence(["a"], second, model=(small(), TOKENIZER))  # type: ignore[arg-type]
 
 
 def test_a_run_ends_with_the_sentence_that_fills_it() -> None:
@@ -215,11 +259,11 @@ def test_pair_errors() -> None:
     with pytest.raises(ValueError, match='"next", "order" or None, not \'sop\''):
         draw_pairs(one, every(one), LENGTH, chance, "sop")
     alone = build_corpus(documents(1), TOKENIZER, LENGTH)
-    with pytest.raises(ValueError, match="two documents of two sentences"):
+    with pytest.raises(ValueError, match="two different documents of two sentences"):
         draw_pairs(alone, every(alone), LENGTH, chance)
     empty = build_corpus([["w1"], ["w2"]], TOKENIZER, LENGTH)  # a blank line after each
     assert len(empty.chunks) == 0
-    with pytest.raises(ValueError, match="two documents of two sentences"):
+    with pytest.raises(ValueError, match="two different documents of two sentences"):
         draw_pairs(empty, every(empty), LENGTH, chance)
     draw_pairs(alone, every(alone), LENGTH, chance, "order")  # needs no other
 

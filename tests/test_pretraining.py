@@ -144,6 +144,17 @@ def test_on_disk_as_in_memory(tokenizer, tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("pairs", [True, False])
+def test_doubles_a_thousand_documents_apart_are_found(pairs, tokenizer, tmp_path):
+    some = [documents(1, seed)[0] for seed in range(1_300)]
+    many = [*some, *some[:7], *some]
+    corpus = write_corpus(many, tokenizer, tmp_path, 24, pairs)
+    want = build_corpus(many, tokenizer, 24, pairs)
+    for a, b in zip(corpus, want, strict=True):
+        assert np.array_equal(a, b)
+    assert len(set(corpus.chunks[:, 2])) == (1_300 if pairs else len(many))
+
+
 def test_a_corpus_that_does_not_fit_is_refused(tokenizer, tmp_path):
     write_corpus(documents(), tokenizer, tmp_path, 24)
     with pytest.raises(ValueError, match="max_length 24, not 32"):
@@ -219,7 +230,7 @@ def test_every_task_gives_what_its_model_takes(tokenizer, corpus):
 
 def test_a_corpus_without_pairs_is_refused(tokenizer):
     empty = build_corpus([["one"], []], tokenizer, 24)
-    with pytest.raises(ValueError, match="nothing to pair"):
+    with pytest.raises(ValueError, match="the corpus is empty"):
         PretrainingData(empty, tokenizer, CONFIG)
 
 
@@ -311,6 +322,53 @@ def test_the_folder_of_a_run(tokenizer, corpus, tmp_path):
         )  # fmt: skip
 
 
+def test_a_finished_folder_is_that_of_its_text_and_weights(tokenizer, corpus, tmp_path):
+    def again(corpus, seed=0):
+        torch.manual_seed(seed)
+        model = BertForPreTraining(TINY)
+        return pretrain(model, tokenizer, corpus, CONFIG, tmp_path, progress=False)
+
+    log = again(corpus)
+    assert again(build_corpus(documents(), tokenizer, CONFIG.max_length)) == log
+    tokens = corpus.tokens.copy()
+    tokens[[5, 6]] = tokens[[6, 5]] if tokens[5] != tokens[6] else tokens[[5, 6]] + 1
+    with pytest.raises(ValueError, match="digest of the corpus was"):
+        again(corpus._replace(tokens=tokens))
+    with pytest.raises(ValueError, match="starting weights was"):
+        again(corpus, seed=1)
+
+
+@pytest.mark.parametrize("task", ["next", None])
+def test_fewer_rows_than_pieces(task, tokenizer, corpus):
+    """A real model, batches of two rows in four pieces: as in one."""
+    logs = []
+    for accumulate in (1, 4):
+        torch.manual_seed(0)
+        model = BertForMaskedLM(TINY) if task is None else BertForPreTraining(TINY)
+        config = replace(CONFIG, batch_size=2, accumulate=accumulate, task=task, bfloat16=False)
+        logs.append(pretrain(model, tokenizer, corpus, config, progress=False))
+    name = "loss" if task is None else "masked_lm_loss"
+    for one, two in zip(*logs, strict=True):
+        assert one[name] == pytest.approx(two[name], abs=1e-5)
+
+
+def test_masked_words_alone_of_single_sentences(tokenizer, tmp_path):
+    """Tweets and titles: a document of one sentence is text as well."""
+    titles = [document[:1] for document in documents()]
+    with pytest.raises(ValueError, match="none of 40 documents has two sentences"):
+        write_corpus(titles, tokenizer, tmp_path, 24)
+    corpus = write_corpus(titles, tokenizer, tmp_path, 24, pairs=False)
+    assert len(corpus.chunks) == 40
+    torch.manual_seed(0)
+    config = replace(CONFIG, task=None, steps=60, learning_rate=5e-3)
+    log = pretrain(BertForMaskedLM(TINY), tokenizer, corpus, config, progress=False)
+    assert log[-1]["loss"] < log[0]["loss"] - 0.5
+    with pytest.raises(ValueError, match="built with pairs=False"):
+        pretrain(BertForPreTraining(TINY), tokenizer, corpus, CONFIG, progress=False)
+    with pytest.raises(ValueError, match="none of 2 documents has a sentence"):
+        write_corpus([[], [" "]], tokenizer, tmp_path, 24, pairs=False)
+
+
 def test_models_that_do_not_fit_are_refused(tokenizer, corpus):
     for model, config, error, words in [
         (BertModel(TINY), CONFIG, TypeError, "needs a BertForPreTraining, not a BertModel"),
@@ -344,7 +402,7 @@ def test_only_what_was_trained_is_saved(tokenizer, corpus, tmp_path):
     save_trained(model, tmp_path / "new", str(tmp_path / "base"))
     size = {p: (tmp_path / p / "model.safetensors").stat().st_size for p in ("base", "new")}
     assert size["new"] < size["base"] / 2
-    back = BertForMaskedLM.from_pretrained(tmp_path / "new")
+    back = BertForMaskedLM.from_pretrained(tmp_path / "new", base=tmp_path / "base")
     table, layers = back.bert.embeddings.token, back.bert.encoder.layers
     assert table.weight.equal(body.embeddings.token.weight)
     assert layers[0].mlp.up.weight.equal(body.encoder.layers[0].mlp.up.weight)
@@ -425,7 +483,7 @@ def folder_of_text(tmp_path) -> Path:
     folder.mkdir()
     for number in range(4):
         (folder / f"{number}.txt").write_text(
-            "The dog ran. It bit the man. He fell.\n" * 3, encoding="utf-8"
+            f"The dog ran. It bit {number} men. He fell.\n" * 3, encoding="utf-8"
         )
     return folder
 
@@ -454,7 +512,7 @@ def test_command_line_goes_on_from_other_weights(folder_of_text, tmp_path):
     assert main(["pretrain", str(folder_of_text), str(first), *SMALL]) == 0
     more = ["--start", str(first / "model"), "--task", "words", "--train-last", "0"]
     assert main(["pretrain", str(folder_of_text), str(second), *SMALL[:6], *more]) == 0
-    back = BertForMaskedLM.from_pretrained(second / "trained")
+    back = BertForMaskedLM.from_pretrained(second / "trained", base=first / "model")
     old = BertModel.from_pretrained(first / "model")
     assert back.bert.embeddings.token.weight.equal(old.embeddings.token.weight)
 
@@ -484,9 +542,9 @@ def test_command_line_says_what_is_wrong(tmp_path, capsys):
 
 
 LAUNCHERS = {
-    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "COUNT"],
     "accelerate": [  # as on two GPUs; a machine without one takes gloo
-        "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "accelerate.commands.launch", "--multi_gpu", "--num_processes", "COUNT",
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
         "--main_process_port", "0",
     ],
@@ -496,17 +554,21 @@ LAUNCHERS = {
 @pytest.mark.skipif(
     sys.platform == "win32", reason="torchrun wants libuv, which torch's Windows builds lack"
 )
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_two_processes_equal_one(launcher, folder_of_text, tmp_path):
-    """Two gloo processes: the losses of one with the same global batch."""
+@pytest.mark.parametrize(
+    ("launcher", "count", "size"),
+    [("torchrun", 2, 8), ("accelerate", 2, 8), ("torchrun", 3, 2)],
+)
+def test_two_processes_equal_one(launcher, count, size, folder_of_text, tmp_path):
+    """Gloo processes: the losses of one with the same global batch, even if one has no row."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     code = tmp_path / "run.py"
     code.write_text(RUN, encoding="utf-8")
     quiet = {"check": True, "capture_output": True}
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    args = [str(code), str(folder_of_text)]
+    args = [str(code), str(folder_of_text), str(size)]
     subprocess.run([sys.executable, *args, str(whole)], env=env, **quiet)
     launch = [sys.executable, "-m", *LAUNCHERS[launcher]]
+    launch = [str(count) if one == "COUNT" else one for one in launch]
     subprocess.run([*launch, *args, str(halves)], env=env, **quiet)
     logs = [
         [json.loads(x) for x in (f / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -532,9 +594,10 @@ config = BertConfig(vocab_size=4096, hidden_size=16, num_hidden_layers=1, num_at
     intermediate_size=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 corpus = build_corpus(text_files(sys.argv[1]), tokenizer, 32)
 numbers = PretrainingConfig(
-    steps=6, batch_size=8, max_length=32, log_every=1, bfloat16=False  # digits are compared
+    steps=6, batch_size=int(sys.argv[2]), max_length=32, log_every=1,
+    bfloat16=False,  # digits are compared
 )
-pretrain(BertForPreTraining(config), tokenizer, corpus, numbers, sys.argv[2], progress=False)
+pretrain(BertForPreTraining(config), tokenizer, corpus, numbers, sys.argv[3], progress=False)
 """
 
 

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -21,8 +22,10 @@ from minibert.training import (
     TrainingConfig,
     backward,
     choose_precision,
+    cut_step,
     make_optimiser,
     train,
+    weights_digest,
 )
 
 FULL = os.environ.get("MINIBERT_FULL") == "1"  # twenty kills, as the long form
@@ -159,25 +162,6 @@ def test_pieces_add_up_to_the_whole():
     assert abs(sum(means) / 4 - losses[0]) > 0.01
 
 
-def test_a_piece_without_anything_counts_nothing():
-    precision = choose_precision(False, torch.device("cpu"))
-
-    class Zero(Line):
-        def forward(self, input_ids: Tensor, labels: Tensor) -> Output:
-            if len(labels) == 0:
-                return Output(self.body(torch.zeros(1, 4)).sum() * 0)
-            return super().forward(input_ids, labels)
-
-    x, y = rows(0)
-    whole = Piece({"input_ids": x, "labels": y}, {"loss": 12})
-    empty = Piece({"input_ids": x[:0], "labels": y[:0]}, {"loss": 0})
-    one, two = Zero().eval(), Zero().eval()
-    backward(one, [whole], 1, precision)
-    backward(two, [whole, empty], 1, precision)
-    for p, q in zip(one.parameters(), two.parameters(), strict=True):
-        assert p.grad.equal(q.grad)
-
-
 def test_biases_and_norms_do_not_decay():
     model = Line()
     decayed, spared = make_optimiser(model, CONFIG).param_groups
@@ -236,6 +220,47 @@ def test_another_config_is_refused_with_what_differs(tmp_path):
             facts={"model": "other"}, progress=False,
         )  # fmt: skip
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+def test_other_starting_weights_are_refused(tmp_path):
+    """What a finished run would give back is not what was asked for."""
+    trained = run(tmp_path)
+    for change in (torch.nn.init.zeros_, lambda p: p.mul_(1.000001), lambda p: p.neg_()):
+        other = Line()
+        with torch.no_grad():
+            change(other.body[0].weight)
+        with pytest.raises(ValueError, match=r"starting weights was '\w+' and is '\w+'"):
+            train(other, lambda s, r, w: batches(s), CONFIG, tmp_path, progress=False)
+    with pytest.raises(ValueError, match="starting weights"):  # nor from where it ended
+        train(trained, lambda s, r, w: batches(s), CONFIG, tmp_path, progress=False)
+    assert weights(run(tmp_path)).equal(weights(trained))
+
+
+def test_a_longer_run_is_told_how(tmp_path):
+    run(tmp_path)
+    with pytest.raises(ValueError, match=r"steps was 20 and is 80.*begin in another folder"):
+        run(tmp_path, replace(CONFIG, steps=80))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_digest_is_of_names_and_numbers(dtype):
+    one, two = Line().to(dtype), Line().to(dtype)
+    assert weights_digest(one) == weights_digest(two) != weights_digest(Line().to(torch.half))
+    two.body[0].weight.data = two.body[0].weight.data.T.contiguous().T  # laid out otherwise
+    assert weights_digest(one) == weights_digest(two)
+    two.body[3].bias.data += 1
+    assert weights_digest(one) != weights_digest(two)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 64])
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_every_process_has_a_piece_and_no_row_is_lost(rows, world, accumulate):
+    pieces = [cut_step(rows, rank, world, accumulate) for rank in range(world)]
+    assert all(pieces)
+    taken = [i for own in pieces for some, real in own if real for i in range(rows)[some]]
+    assert sorted(taken) == list(range(rows))
+    assert all(len(range(rows)[some]) for own in pieces for some, _ in own)
 
 
 def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path):
