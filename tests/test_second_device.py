@@ -26,12 +26,14 @@ from minibert import counting, device, embeddings, inside, mlm, pretraining, qa,
 from minibert import transformer as parts
 from minibert.bert import BertConfig, BertModel, from_huggingface, load, to_huggingface
 from minibert.classification import (
+    BertForMultipleChoice,
     BertForSequenceClassification,
     BertForTokenClassification,
     FineTuningData,
     Span,
     classify,
     fine_tune,
+    for_trainer,
     predict,
     tag,
     tag_row,
@@ -63,6 +65,7 @@ NAMES = {
 KINDS = [
     BertModel, BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining,
     BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering,
+    BertForMultipleChoice,
 ]  # fmt: skip
 
 
@@ -233,6 +236,7 @@ def labels_of(kind: type[nn.Module]) -> dict[str, Tensor]:
         BertForSequenceClassification: {"labels": pair},
         BertForTokenClassification: {"labels": places},
         BertForQuestionAnswering: {"start_positions": pair, "end_positions": pair + 1},
+        BertForMultipleChoice: {"labels": pair[:1]},
     }
     return given.get(kind, {})
 
@@ -247,6 +251,10 @@ def passed(
     if wide:
         inputs["token_type_ids"] = torch.tensor([[0, 0, 0, 1, 1, 1]] * 3)
         inputs["position_ids"] = torch.tensor([[3, 4, 5, 0, 1, 2]] * 3)
+    if kind is BertForMultipleChoice:  # one question with three choices
+        packed = mask is not None and mask.ndim == 3
+        inputs["attention_mask"] = None if packed else mask
+        inputs = {k: x if x is None else x[None] for k, x in inputs.items()}
     inputs |= labels_of(kind) if learn else {}
     inputs = {k: x if x is None else x.to(where) for k, x in inputs.items()}
     with torch.set_grad_enabled(learn):
@@ -527,6 +535,9 @@ MODELS: dict[str, Callable[[torch.device], Any]] = {
         predict(make(kind, where=where), ROWS, TOKENIZER.pad_id, 5)
         for kind in (BertForSequenceClassification, BertForTokenClassification)
     ],
+    "classification.for_trainer": lambda where: for_trainer(
+        make(BertForSequenceClassification, where=where)
+    )(drawn(3, 6, high=20).to(where), labels=torch.tensor([0, 1, 2], device=where))[0].item(),
     "pretraining.measure": measured,
     "pretraining.train_last": frozen,
     "tokens.Tokenizer": with_ids,
