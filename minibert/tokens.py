@@ -11,7 +11,6 @@ begins with `##`. The work on characters is done by the Rust library
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from os import PathLike
@@ -155,22 +154,43 @@ def as_texts(texts: Iterable[str], what: str) -> list[str]:
     return texts
 
 
+# A written character, with all the signs that belong to it.
+CHARACTERS = pre_tokenizers.Split(tokenizers.Regex(r"\X"), "isolated")
+
+
 def whole_characters(
     text: str, offsets: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Let a piece keep the accents that follow its last letter.
+    """Let a piece keep the signs that belong to its characters.
 
-    Normalisation drops a combining accent, and an offset that ends
-    before it would cut "cafe" out of a decomposed "café".
+    Normalisation drops accents, vowel signs, joiners, selectors. An
+    offset that stops before them would cut "cafe" out of a decomposed
+    "café". A piece grows to the ends of its first and last grapheme
+    cluster (Unicode, annex 29), up to its neighbours.
     """
     if text.isascii():
         return offsets
-    starts = [start for start, _ in offsets[1:]] + [len(text)]
-    whole = []
-    for (start, end), following in zip(offsets, starts, strict=False):
-        while end < following and unicodedata.combining(text[end]):
-            end += 1
+
+    def cut(start: int, end: int) -> list[int]:
+        parts = CHARACTERS.pre_tokenize_str(text[start:end])
+        return [len(part) for part, _ in parts]
+
+    whole: list[tuple[int, int]] = []
+    done = 0
+    for i, (start, end) in enumerate(offsets):
+        if i and offsets[i - 1] == (start, end):  # of one character
+            whole.append(whole[-1])
+            continue
+        after = i + 1
+        while after < len(offsets) and offsets[after][0] < end:
+            after += 1
+        limit = offsets[after][0] if after < len(offsets) else len(text)
+        if done < start and not text[start - 1].isspace():
+            start -= cut(done, start + 1)[-1] - 1
+        if end < limit and not text[end].isspace():
+            end += cut(end - 1, limit)[0] - 1
         whole.append((start, end))
+        done = end
     return whole
 
 
@@ -301,7 +321,8 @@ class Encoding(NamedTuple):
         tokens: the pieces as strings.
         type_ids: segment, 0 for the text and 1 for its pair.
         offsets: (start, end) in the original string of the piece's
-            own text; (0, 0) for the tokens put around it.
+            own text, with the accents and signs that cleaning took
+            off its letters; (0, 0) for the tokens put around it.
         words: index of the word in its own text, None for those.
         special: True for [CLS] and [SEP] put around the text.
     """

@@ -8,6 +8,7 @@ import unicodedata
 from importlib import resources
 
 import pytest
+import regex
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -175,6 +176,86 @@ def test_a_loose_accent_stays_with_its_letter():
     text = "the cafe\u0301 here"
     start, end = MINILM.encode(text).offsets[2]
     assert text[start:end] == "cafe\u0301"
+
+
+SIGNED = {
+    "hindi": "गुरु क्षेत्र हिन्दी में नहीं",
+    "thai": "ที่ กี่ ภู ไม้ นี้",
+    "tamil": "தமிழ் மொழி கல்வி",
+    "bengali": "বাংলা ছেলেটি য়ি দুঃখ",
+    "burmese": "မြန်မာ နေပြည်တော် ကို",
+    "khmer": "ភាសាខ្មែរ ពី",
+    "sinhala": "සිංහල ශ්‍රී ක්‍",
+    "telugu": "తెలుగు కీ",
+    "tibetan": "བོད་ཡིག སི",
+    "hebrew": "שָׁלוֹם בְּרֵאשִׁית",
+    "arabic": "مُحَمَّدٌ \u0600\u0661\u0662",
+    "persian": "می\u200cخواهم نامه\u200c",
+    "emoji": "❤\ufe0f 👩\u200d🚀 ☺\ufe0f 🏴\U000e0067\U000e0062\U000e007f 1\ufe0f\u20e3 👍🏽",
+    "loose": "cafe\u0301 z\u0336\u0353 각\u0301 ﬁ\u0301",
+    "vietnamese": "tie\u0302\u0301ng vie\u0323\u0302t",
+}  # fmt: skip
+
+
+def word_places(text: str, found: Encoding) -> list[tuple[int, int]]:
+    """Where each word of a text begins and ends, by its pieces."""
+    places: dict[int, list[tuple[int, int]]] = {}
+    for word, place in zip(found.words, found.offsets, strict=True):
+        if word is not None:
+            places.setdefault(word, []).append(place)
+    return [(min(p)[0], max(e for _, e in p)) for p in places.values()]
+
+
+@pytest.mark.parametrize("name", SIGNED)
+@pytest.mark.parametrize("letters", [True, False], ids=["letters", "unknown"])
+def test_a_word_keeps_all_its_signs(name, letters):
+    """Signs that normalisation drops stay with their letter, at every piece."""
+    text = SIGNED[name]
+    clean = normalizers.BertNormalizer().normalize_str(text)
+    known = sorted({c for c in clean if not c.isspace()}) if letters else []
+    one = Tokenizer([*SPECIAL, *known, *("##" + c for c in known)])
+    found = one.encode("a " + text)
+    assert (one.unk_id in found.ids[2:]) is not letters
+    places = sorted(set(found.offsets[2:-1]))
+    if "་" not in text:  # a mark that cuts words
+        words = [text[i - 2 : j - 2] for i, j in word_places("a " + text, found)[1:]]
+        assert words == text.split()
+    inside = "".join(("a " + text)[i:j] for i, j in places)
+    assert inside == "".join(text.split())  # nothing between pieces, nothing twice
+    covered("a " + text, one)
+    pair = one.encode("a", text)
+    assert [text[i:j] for i, j in pair.offsets[3:-1]] == [
+        ("a " + text)[i:j] for i, j in found.offsets[2:-1]
+    ]  # fmt: skip
+
+
+MARKS = "ुी्ंিীা়்ி่ี့်ြ\u0301\u0323\ufe0f\u200d\u200c\u20e3\U000e0067"
+WORD = st.tuples(st.sampled_from("aéगकत্বதทမ❤👩서ד"), st.text(MARKS, max_size=3)).map("".join)
+
+
+@EASY
+@given(st.lists(st.lists(WORD, min_size=1, max_size=4).map("".join), min_size=1, max_size=4))
+def test_words_of_any_signs_are_whole(words):
+    text = " ".join(words)
+    found = MINILM.encode(text)
+    for token, (start, end) in zip(found.tokens, found.offsets, strict=True):
+        if token not in ("[CLS]", "[SEP]") and end < len(text):
+            # A piece ends where a word, a following piece or a cluster does.
+            pieces = regex.findall(r"\X", text[start : end + 1])
+            starts = {i for i, _ in found.offsets}
+            assert text[end] == " " or end in starts or len(pieces[-1]) == 1
+
+
+def test_the_answer_keeps_its_last_sign():
+    text = "The Hindi word for teacher is गुरु."
+    found = MINILM.encode(text)
+    assert [text[i:j] for i, j in word_places(text, found)][-2:] == ["गुरु", "."]
+
+
+def test_a_space_or_a_control_keeps_no_sign():
+    for text in ("a \u0301b", "a\u200b\u0301 b", "\u0301a b", "a\n\u0301 b"):
+        places = [text[i:j] for i, j in MINILM.encode(text).offsets[1:-1]]
+        assert places == ["a", "b"], ascii(text)
 
 
 def test_each_text_of_a_pair_has_its_own_offsets():
