@@ -221,6 +221,10 @@ SHA256 |= {
     "3b2c70184f49815e7efbcab5d8908b41",
     f"{MINILM}/model.safetensors": "53aa51172d142c89d9012cce15ae4d6c"
     "c0ca6895895114379cacb4fab128d9db",
+    f"{MINILM}/special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0a"
+    "b19b5358db685b6f3da123d05ec200e3",
+    f"{MINILM}/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611"
+    "b2561a3a27eeab05e5aa30f411572037",
     f"{MINILM}/tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6"
     "e25c476a4f15aa4355c233426c61576b",
     f"{MINILM}/vocab.txt": "07eced375cec144d27c900241f3e3394"
@@ -243,9 +247,13 @@ PATTERNS = ["*.json", "*.safetensors", "vocab.txt"]
 
 def lacking(folder: Path, files: Sequence[str]) -> list[str]:
     """Which of `files` a folder does not hold, in words."""
+
+    def there(one: str) -> bool:  # a link to nothing is named later
+        return any(folder.glob(one)) or (folder / one).is_symlink()
+
     return [
         f.replace("|", " or ") for f in files
-        if not any(any(folder.glob(one)) for one in f.split("|"))
+        if not any(map(there, f.split("|")))
     ]  # fmt: skip
 
 
@@ -298,7 +306,7 @@ def resolve(
         )
     ours = bool(name) and holds_model(path)
     folder = path if ours else MODELS / name
-    if ours or folder.name == name and folder.is_dir():
+    if ours or (folder.name == name and folder.is_dir()):
         if missing := lacking(folder, files):
             raise FileNotFoundError(
                 f"{folder} has no {' and no '.join(missing)}"

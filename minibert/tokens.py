@@ -11,15 +11,17 @@ begins with `##`. The work on characters is done by the Rust library
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
 import torch
 from tokenizers import (
+    AddedToken,
     decoders,
     models,
     normalizers,
@@ -28,7 +30,7 @@ from tokenizers import (
 )
 from torch import Tensor
 
-from minibert.data import resolve
+from minibert.data import holds_model, read_json, read_text, resolve
 
 __all__ = [
     "SPECIAL",
@@ -46,6 +48,7 @@ def backend(
     lowercase: bool = True,
     strip_accents: bool | None = None,
     chinese: bool = True,
+    added: Sequence[AddedToken] = (),
 ) -> tokenizers.Tokenizer:
     """Set `tokenizers` up to clean, cut, look up as BERT does."""
     ids = {piece: i for i, piece in enumerate(vocabulary)}
@@ -59,7 +62,9 @@ def backend(
     )
     rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     rust.decoder = decoders.WordPiece()
-    rust.add_special_tokens(SPECIAL)
+    named = {token.content for token in added}
+    rust.add_special_tokens([t for t in SPECIAL if t not in named])
+    rust.add_tokens(list(added))
     return rust
 
 
@@ -194,7 +199,9 @@ def whole_characters(
     return whole
 
 
-def check_vocabulary(vocabulary: Sequence[str]) -> None:
+def check_vocabulary(
+    vocabulary: Sequence[str], added: Sequence[AddedToken] = ()
+) -> None:
     """Refuse a vocabulary that lacks a special token or repeats one."""
     if isinstance(vocabulary, (str, bytes)):
         raise TypeError("a vocabulary is a list of pieces, not a string")
@@ -208,15 +215,70 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
                 f"{places[piece]} and {i}"
             )
         places[piece] = i
-    missing = [token for token in SPECIAL if token not in places]
+    try:
+        "".join(places).encode()
+    except UnicodeEncodeError:  # half a character: which entry?
+        as_texts(places, "entry")
+    names = {*places, *(token.content for token in added)} - {"[UNK]"}
+    names |= {"[UNK]"} & set(places)  # the look-up itself needs it
+    missing = [token for token in SPECIAL if token not in names]
     if missing:
         raise ValueError(f"the vocabulary lacks {', '.join(missing)}")
 
 
-def check_settings(settings: dict[str, object], path: Path) -> None:
-    """Refuse settings of `tokenizer_config.json` that change ids."""
+def beyond(
+    vocabulary: Sequence[str], added: Iterable[AddedToken]
+) -> list[str]:
+    """Give the added tokens that the vocabulary lacks, in order."""
+    known = set(vocabulary)
+    names = dict.fromkeys(token.content for token in added)
+    return [name for name in names if name not in known]
+
+
+# Classes of transformers that cut as BERT does, and those that leave
+# it to tokenizer.json; a last "Fast" is taken off.
+FAMILY = "Bert ConvBert DistilBert Electra MobileBert SqueezeBert"
+BACKENDS = ("TokenizersBackend", "PreTrainedTokenizer", "")
+SWITCHES = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "chinese",
+}
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def typed(
+    found: Mapping[str, Any], key: str, kind: Any, file: Path, default: Any = None
+) -> Any:
+    """Take what a file says under a key, and refuse a wrong type."""
+    value = found.get(key, default)
+    number = isinstance(value, bool) and kind is int
+    if number or not isinstance(value, kind):
+        raise ValueError(
+            f"{file}: {key} must not be {reprlib.repr(value)} "
+            f"({type(value).__name__})"
+        )
+    return value
+
+
+def optional(file: Path) -> dict[str, Any] | None:
+    """Read a JSON object, or give None where there is no file."""
+    there = file.exists() or file.is_symlink()
+    return read_json(file) if there else None
+
+
+def check_settings(settings: dict[str, Any], path: Path) -> bool:
+    """Refuse settings of `tokenizer_config.json` that change ids.
+
+    Returns:
+        True where it names a class that cuts as BERT does, False
+        where it names none, or one that reads `tokenizer.json` as it
+        is.
+    """
     names = {f"{t[1:-1].lower()}_token": t for t in SPECIAL}
-    wanted: dict[str, object] = {"do_basic_tokenize": True, **names}
+    wanted: dict[str, Any] = {
+        "do_basic_tokenize": True, "split_special_tokens": False, **names,
+    }  # fmt: skip
     for key, want in wanted.items():
         value = settings.get(key, want)
         if isinstance(value, dict):
@@ -227,37 +289,248 @@ def check_settings(settings: dict[str, object], path: Path) -> None:
             )
     if settings.get("never_split"):
         raise ValueError(f"{path} sets never_split, which is not known")
+    kinds = (str, type(None))
+    name = typed(settings, "tokenizer_class", kinds, path) or ""
+    name = name.removesuffix("Fast")
+    if name in BACKENDS:
+        return False
+    if name.removesuffix("Tokenizer") not in FAMILY.split():
+        raise ValueError(
+            f"{path} names a {name}, which does not cut as BERT does; "
+            "if it does, let tokenizer_class be BertTokenizer"
+        )
+    return True
 
 
-def read_vocabulary(path: Path) -> list[str]:
+def alone(step: Any) -> dict[str, Any]:
+    """Give a step of `tokenizer.json`, also if it is one in a list."""
+    if isinstance(step, dict) and step.get("type") == "Sequence":
+        for steps in step.values():
+            if isinstance(steps, list) and len(steps) == 1:
+                return alone(steps[0])
+    return step if isinstance(step, dict) else {"type": step}
+
+
+def check_steps(saved: dict[str, Any], file: Path, family: bool) -> None:
+    """Refuse, by name, a `tokenizer.json` that is not BERT's.
+
+    Args:
+        saved: what it holds.
+        file: where, for the error.
+        family: what puts [CLS] and [SEP] around a text may be
+            missing.
+    """
+    model = typed(saved, "model", dict, file)
+    kind = model.get("type", "WordPiece" if
+                     "max_input_chars_per_word" in model else None)  # fmt: skip
+    if kind != "WordPiece":
+        raise ValueError(f"{file} is a {kind} model, not WordPiece")
+    for key, want in (
+        ("unk_token", "[UNK]"), ("continuing_subword_prefix", "##"),
+        ("max_input_chars_per_word", 100),
+    ):  # fmt: skip
+        if model.get(key, want) != want:
+            raise ValueError(
+                f"{file} sets {key} to {model[key]!r}; only {want!r} is known"
+            )
+    for key, wants in (
+        ("normalizer", ["BertNormalizer"]),
+        ("pre_tokenizer", ["BertPreTokenizer"]),
+        ("post_processor", ["BertProcessing", "TemplateProcessing"]),
+    ):
+        kinds = (dict, type(None))
+        step = alone(typed(saved, key, kinds, file))
+        if family and key == "post_processor" and step == {"type": None}:
+            continue
+        if step.get("type") not in wants:
+            raise ValueError(
+                f"{file} has the {key} {step.get('type')}, and BERT has "
+                f"{wants[0]}: its ids would be others"
+            )
+    if alone(saved["normalizer"]).get("clean_text", True) is not True:
+        raise ValueError(f"{file} sets clean_text to false, and BERT cleans")
+    template = alone(saved.get("post_processor"))
+    cls, a, sep, b, end = (
+        {what: {"id": name, "type_id": row}} for what, name, row in (
+            ("SpecialToken", "[CLS]", 0), ("Sequence", "A", 0),
+            ("SpecialToken", "[SEP]", 0), ("Sequence", "B", 1),
+            ("SpecialToken", "[SEP]", 1),
+        )
+    )  # fmt: skip
+    if template["type"] == "TemplateProcessing" and (
+        template.get("single") != [cls, a, sep]
+        or template.get("pair") != [cls, a, sep, b, end]
+    ):
+        raise ValueError(
+            f"{file} puts other tokens around a text than [CLS] A [SEP] "
+            "and [CLS] A [SEP] B [SEP]"
+        )
+
+
+def read_vocabulary(
+    path: Path, saved: dict[str, Any] | None = None
+) -> list[str]:
     """Read the pieces in the order of their ids.
 
     Args:
         path: a text file with one piece a line, or a
             `tokenizer.json` as `transformers` writes it.
+        saved: what that one holds, where it was read already.
 
     Raises:
-        ValueError: a `tokenizer.json` of another kind.
+        ValueError: not UTF-8, no JSON, or ids that are no places in
+            a list.
     """
     if path.suffix == ".json":
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        kind = saved.get("model", {}).get("type")
-        if kind != "WordPiece":
-            raise ValueError(f"{path} is a {kind} model, not WordPiece")
-        ids = saved["model"]["vocab"]
-        extra = [
-            t["content"] for t in saved.get("added_tokens", [])
-            if t["content"] not in ids
-        ]  # fmt: skip
-        if extra or sorted(ids.values()) != list(range(len(ids))):
+        model = typed(saved or read_json(path), "model", dict, path)
+        ids = typed(model, "vocab", dict, path)
+        for piece in [p for p, i in ids.items() if type(i) is not int]:
+            typed(ids, piece, int, path)
+        if sorted(ids.values()) != list(range(len(ids))):
             raise ValueError(
-                f"{path} holds tokens beside its vocabulary {extra[:3]} "
-                "or leaves ids out: a list of pieces cannot say this"
+                f"{path} leaves ids out or has one twice: a list of "
+                "pieces cannot say this"
             )
         return sorted(ids, key=ids.__getitem__)
     # Not splitlines(): a piece such as U+2028 would count as a line end.
-    pieces = path.read_text(encoding="utf-8").split("\n")
+    pieces = read_text(path).split("\n")
     return pieces[:-1] if pieces[-1] == "" else pieces
+
+
+def to_added(found: Any, file: Path, **flags: bool) -> AddedToken:
+    """Make an added token of what a file says: a string or a dict."""
+    if isinstance(found, dict):
+        for key in FLAGS:
+            if key in found:
+                flags = {key: typed(found, key, bool, file), **flags}
+        found = found.get("content")
+    lone = isinstance(found, str) and re.search("[\ud800-\udfff]", found)
+    if not isinstance(found, str) or not found or lone:
+        raise ValueError(
+            f"{file}: an added token must not be {reprlib.repr(found)}"
+        )
+    return AddedToken(found, **flags)
+
+
+def named_tokens(
+    settings: dict[str, Any], file: Path
+) -> Iterator[AddedToken]:
+    """Give the tokens that settings name as special, in order."""
+    keys = [key for key in settings if key.endswith("_token")]
+    first = [key for key in ("bos_token", "eos_token") if key in keys]
+    values = [settings[key] for key in dict.fromkeys([*first, *keys])]
+    extra: Any = None
+    for key in ("extra_special_tokens", "additional_special_tokens"):
+        extra = extra or typed(
+            settings, key, (dict, list, type(None)), file
+        )
+    more = extra.values() if isinstance(extra, dict) else extra or []
+    for value in values:
+        if isinstance(value, (str, dict)):
+            yield to_added(value, file, special=True)
+    for value in more:
+        if isinstance(value, dict) and "__type" in value:
+            yield to_added(value, file)  # says itself whether it is
+        else:
+            yield to_added(value, file, special=True)
+
+
+def read_added(
+    folder: Path, settings: dict[str, Any], saved: dict[str, Any] | None
+) -> list[tuple[Path, int | None, AddedToken]]:
+    """Collect tokens that are found before a text is cut.
+
+    They stand in `tokenizer_config.json`, else in `added_tokens.json`
+    and `tokenizer.json`; tokens that are named special follow.
+
+    Returns:
+        The file, the id where it gives one, and the token.
+    """
+    config = folder / "tokenizer_config.json"
+    legacy, file = folder / "added_tokens.json", folder / "tokenizer.json"
+    kinds = (dict, type(None))
+    known = typed(settings, "added_tokens_decoder", kinds, config)
+    named = list(named_tokens(settings, config))
+    special = {token.content for token in named}
+    found: list[tuple[Path, int | None, AddedToken]] = []
+    if known is None:
+        ids = optional(legacy) or {}
+        for name in ids:
+            typed(ids, name, int, legacy)
+        for name in sorted(ids, key=ids.__getitem__):
+            one = to_added(
+                name, legacy, special=name in special,
+                normalized=name not in special,
+            )  # fmt: skip
+            found.append((legacy, ids[name], one))
+    for entry in typed(saved or {}, "added_tokens", list, file, []):
+        if not isinstance(entry, dict):
+            raise ValueError(f"{file}: {entry!r} is no added token")
+        i = typed(entry, "id", int, file)
+        found.append((file, i, to_added(entry, file)))
+    if not all(key.isdecimal() for key in known or {}):
+        raise ValueError(f"{config}: added_tokens_decoder has ids as keys")
+    for key in sorted(known or {}, key=int):
+        found.append((config, int(key), to_added(known[key], config)))
+    for _, _, token in found:
+        token.special |= token.content in special
+    listed = {token.content for _, _, token in found}
+    found += [(config, None, t) for t in named if t.content not in listed]
+    return found
+
+
+def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Read what a folder says of its tokenizer.
+
+    Returns:
+        The file of the vocabulary, and the arguments of `Tokenizer`.
+
+    Raises:
+        FileNotFoundError: a link to nothing.
+        ValueError: a file that is broken, or that says what is not
+            BERT's; named.
+    """
+    config, file = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    settings, saved = optional(config) or {}, optional(file)
+    family = check_settings(settings, config)
+    map_file = folder / "special_tokens_map.json"
+    if "added_tokens_decoder" not in settings:
+        names = optional(map_file) or {}
+        check_settings(names, map_file)
+        settings |= names
+    made: dict[str, Any] = {}
+    if saved is None:
+        file = folder / "vocab.txt"
+    else:
+        check_steps(saved, file, family)
+        own = alone(saved["normalizer"])
+        own["chinese"] = own.get("handle_chinese_chars", True)
+        if not family:
+            made = {key: own.get(key) for key in SWITCHES.values()}
+    if family or saved is None or not settings.get("tokenizer_class"):
+        made |= {
+            ours: settings[key] for key, ours in SWITCHES.items()
+            if key in settings
+        }  # fmt: skip
+    where = file if saved and not family else config
+    for key, default in (("lowercase", True), ("chinese", True)):
+        made[key] = typed(made, key, bool, where, default)
+    typed(made, "strip_accents", (bool, type(None)), where)
+    pieces = read_vocabulary(file, saved)
+    if family and "added_tokens_decoder" in settings:
+        saved = None  # what was added is read from there alone
+    found = read_added(folder, settings, saved)
+    added = {token.content: token for _, _, token in found}
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    for name in beyond(pieces, added.values()):
+        ids[name] = len(ids)
+    for source, i, token in found:
+        if i not in (None, ids[token.content]):
+            raise ValueError(
+                f"{source} gives {token.content!r} the id {i}, where it "
+                f"comes at {ids[token.content]}: ids are left out before it"
+            )
+    return file, {"vocabulary": pieces, "added": [*added.values()], **made}
 
 
 def train_vocabulary(
@@ -388,6 +661,9 @@ class Tokenizer:
         strip_accents: take accents off; None does so exactly when
             lower-casing, as published.
         chinese: cut every Chinese character from its neighbours.
+        added: tokens that are found in a text before it is cut, as
+            `tokenizers` defines them; those that the vocabulary lacks
+            have the ids after it.
 
     Raises:
         ValueError: a special token is missing or a piece is twice in
@@ -406,19 +682,23 @@ class Tokenizer:
         lowercase: bool = True,
         strip_accents: bool | None = None,
         chinese: bool = True,
+        added: Sequence[AddedToken] = (),
     ) -> None:
-        check_vocabulary(vocabulary)
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.chinese = chinese
+        self._added = list(added)
+        check_vocabulary(vocabulary, added)
         self._set_vocabulary(list(vocabulary))
 
-    def _set_vocabulary(self, pieces: list[str]) -> None:
+    def _set_vocabulary(self, base: list[str]) -> None:
+        pieces = [*base, *beyond(base, self._added)]
         ids = {piece: i for i, piece in enumerate(pieces)}
-        self._pieces, self._ids = pieces, ids
+        self._base, self._pieces, self._ids = len(base), pieces, ids
         self._rust = backend(
-            pieces, self.lowercase, self.strip_accents, self.chinese
-        )
+            base, self.lowercase, self.strip_accents, self.chinese,
+            self._added,
+        )  # fmt: skip
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             ids[token] for token in SPECIAL
         )
@@ -621,8 +901,10 @@ class Tokenizer:
         words = as_texts(words, "word")
         pieces = list(self._pieces)
         known = dict(self._ids)
+        kept = {token.content for token in self._added}
         free = [] if append else [
-            i for i, p in enumerate(pieces) if UNUSED.fullmatch(p)
+            i for i, p in enumerate(pieces)
+            if UNUSED.fullmatch(p) and p not in kept
         ]  # fmt: skip
         free.reverse()
         ids = []
@@ -654,10 +936,12 @@ class Tokenizer:
     def from_pretrained(
         cls, name_or_path: str | PathLike[str]
     ) -> "Tokenizer":
-        """Load a vocabulary and its `tokenizer_config.json`.
+        """Load a vocabulary and what is set and added beside it.
 
-        The vocabulary is `vocab.txt`, or, where `transformers` 5 has
-        written no such file, the one in `tokenizer.json`.
+        As in `transformers`, a `tokenizer.json` comes before a
+        `vocab.txt`. The switches are those of
+        `tokenizer_config.json`; where it is absent, or names no class
+        but a back end, those of `tokenizer.json`.
 
         Args:
             name_or_path: "leads-4096", the book's own vocabulary, or
@@ -665,27 +949,20 @@ class Tokenizer:
 
         Raises:
             FileNotFoundError: nothing of this name, or no vocabulary.
-            ValueError: settings that would change the ids and that
-                this tokenizer lacks.
+            ValueError: a file is broken, or sets what would change
+                the ids and what this tokenizer lacks.
         """
         own = Path(str(resources.files("minibert"))) / "vocab"
-        if str(name_or_path) in {path.stem for path in own.glob("*.txt")}:
-            return cls(read_vocabulary(own / f"{name_or_path}.txt"))
+        name = str(name_or_path)
+        ships = name in {path.stem for path in own.glob("*.txt")}
+        if ships and not holds_model(Path(name)):
+            return cls(read_vocabulary(own / f"{name}.txt"))
         folder = resolve(name_or_path, ["vocab.txt|tokenizer.json"])
-        file = folder / "vocab.txt"
-        if not file.exists():
-            file = folder / "tokenizer.json"
-        config = folder / "tokenizer_config.json"
-        settings = {}
-        if config.exists():
-            settings = json.loads(config.read_text(encoding="utf-8"))
-        check_settings(settings, config)
-        return cls(
-            read_vocabulary(file),
-            lowercase=settings.get("do_lower_case", True),
-            strip_accents=settings.get("strip_accents"),
-            chinese=settings.get("tokenize_chinese_chars", True),
-        )
+        file, found = read_folder(folder)
+        try:
+            return cls(**found)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
 
     def save_pretrained(self, path: str | PathLike[str]) -> None:
         """Write `vocab.txt` and `tokenizer_config.json` to a folder.
@@ -701,7 +978,7 @@ class Tokenizer:
                 "vocab.txt written here: remove it, or save elsewhere"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        settings = {
+        settings: dict[str, Any] = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.lowercase,
             "strip_accents": self.strip_accents,
@@ -710,8 +987,17 @@ class Tokenizer:
         settings |= {
             f"{token[1:-1].lower()}_token": token for token in SPECIAL
         }
+        if self._added:
+            settings["added_tokens_decoder"] = {
+                str(self._ids[token.content]): {
+                    "content": token.content,
+                    **{flag: getattr(token, flag) for flag in FLAGS},
+                }
+                for token in self._added
+            }
+        pieces = self._pieces[: self._base]
         (folder / "vocab.txt").write_text(
-            "".join(f"{piece}\n" for piece in self._pieces),
+            "".join(f"{piece}\n" for piece in pieces),
             encoding="utf-8",
             newline="\n",
         )

@@ -18,7 +18,8 @@ CAST = ["Danube", "Octopus", "Marie Curie", "Mercury (planet)", "Mercury (elemen
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
 PACKAGED = {
-    "config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt",
+    "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json",
+    "tokenizer_config.json", "vocab.txt",
 }  # fmt: skip
 
 
