@@ -67,6 +67,71 @@ def test_ids_equal_on_any_text(text):
     assert MINILM.encode(text).ids == REFERENCE(text)["input_ids"]
 
 
+SCRIPTS = {
+    "Latin": (0x41, 0x24F), "IPA": (0x250, 0x2AF), "marks": (0x300, 0x36F),
+    "Greek": (0x370, 0x3FF), "Cyrillic": (0x400, 0x4FF), "Armenian": (0x530, 0x58F),
+    "Hebrew": (0x590, 0x5FF), "Arabic": (0x600, 0x6FF), "Devanagari": (0x900, 0x97F),
+    "Bengali": (0x980, 0x9FF), "Tamil": (0xB80, 0xBFF), "Thai": (0xE00, 0xE7F),
+    "Tibetan": (0xF00, 0xFFF), "Burmese": (0x1000, 0x109F), "Georgian": (0x10A0, 0x10FF),
+    "Jamo": (0x1100, 0x11FF), "Ethiopic": (0x1200, 0x137F), "Khmer": (0x1780, 0x17FF),
+    "Vietnamese": (0x1E00, 0x1EFF), "old Greek": (0x1F00, 0x1FFF), "signs": (0x2000, 0x206F),
+    "symbols": (0x2070, 0x2BFF), "kana": (0x3040, 0x30FF), "Chinese": (0x4E00, 0x9FFF),
+    "more Chinese": (0x3400, 0x4DBF), "Korean": (0xAC00, 0xD7A3), "private": (0xE000, 0xE0FF),
+    "forms": (0xF900, 0xFFFD), "emoji": (0x1F300, 0x1FAFF), "rare Chinese": (0x20000, 0x2A6DF),
+    "tags": (0xE0000, 0xE01EF), "controls": (0x0, 0x1F),
+}  # fmt: skip
+FIVE = [
+    {}, {"lowercase": False}, {"strip_accents": False}, {"chinese": False},
+    {"lowercase": False, "strip_accents": True, "chinese": False},
+]  # fmt: skip
+
+
+def strings(count: int, seed: int) -> list[str]:
+    """Words of many scripts, with punctuation, special tokens and the known between."""
+    draw = random.Random(seed)
+    known = [p.removeprefix("##") for p in MINILM.vocabulary[1000:] if p.isalpha()]
+    made = []
+    for _ in range(count):
+        words = []
+        for _ in range(draw.randint(1, 9)):
+            low, high = SCRIPTS[draw.choice(list(SCRIPTS))]
+            word = "".join(chr(draw.randint(low, high)) for _ in range(draw.randint(1, 6)))
+            words.append(draw.choice([
+                word, word, draw.choice(known), draw.choice(known).title(),
+                draw.choice(known) + word, draw.choice([*SPECIAL, "[unused1]", "x" * 101]),
+            ]))  # fmt: skip
+        made.append(draw.choice(["", " ", " ", "-", "\u3000", ", "]).join(words))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ids_equal_in_many_scripts(seed):
+    """9,200 strings, under five settings."""
+    switches = FIVE[seed]
+    ours = Tokenizer(MINILM.vocabulary, **switches)
+    theirs = BertTokenizer(
+        {piece: i for i, piece in enumerate(MINILM.vocabulary)},
+        do_lower_case=switches.get("lowercase", True),
+        strip_accents=switches.get("strip_accents"),
+        tokenize_chinese_chars=switches.get("chinese", True),
+    )
+    texts = strings(1840, seed)
+    assert len({*texts}) > 1800
+    wanted = theirs(texts, return_offsets_mapping=True)
+    found = [ours.encode(text) for text in texts]
+    assert [one.ids for one in found] == wanted["input_ids"]
+    pairs = theirs(texts[:300], texts[300:600])["input_ids"]
+    assert [ours.encode(*two).ids for two in zip(texts[:300], texts[300:600], strict=True)] == pairs
+    for one, places in zip(found, wanted["offset_mapping"], strict=True):
+        # Theirs, grown by signs: nothing is lost, and no two pieces overlap more than theirs.
+        for (start, end), (low, high) in zip(one.offsets, places, strict=True):
+            assert start <= low
+            assert high <= end
+    differ = [Tokenizer(MINILM.vocabulary, **other) for other in FIVE if other != switches]
+    for other in differ:  # the settings matter to these strings
+        assert [other.encode(text).ids for text in texts[:200]] != wanted["input_ids"][:200]
+
+
 @EASY
 @given(
     st.text("ab c", max_size=30),
