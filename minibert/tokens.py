@@ -247,7 +247,7 @@ SWITCHES = {
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
-def typed(
+def checked(
     found: Mapping[str, Any], key: str, kind: Any, file: Path, default: Any = None
 ) -> Any:
     """Take what a file says under a key, and refuse a wrong type."""
@@ -290,7 +290,7 @@ def check_settings(settings: dict[str, Any], path: Path) -> bool:
     if settings.get("never_split"):
         raise ValueError(f"{path} sets never_split, which is not known")
     kinds = (str, type(None))
-    name = typed(settings, "tokenizer_class", kinds, path) or ""
+    name = checked(settings, "tokenizer_class", kinds, path) or ""
     name = name.removesuffix("Fast")
     if name in BACKENDS:
         return False
@@ -320,7 +320,7 @@ def check_steps(saved: dict[str, Any], file: Path, family: bool) -> None:
         family: what puts [CLS] and [SEP] around a text may be
             missing.
     """
-    model = typed(saved, "model", dict, file)
+    model = checked(saved, "model", dict, file)
     kind = model.get("type", "WordPiece" if
                      "max_input_chars_per_word" in model else None)  # fmt: skip
     if kind != "WordPiece":
@@ -339,7 +339,7 @@ def check_steps(saved: dict[str, Any], file: Path, family: bool) -> None:
         ("post_processor", ["BertProcessing", "TemplateProcessing"]),
     ):
         kinds = (dict, type(None))
-        step = alone(typed(saved, key, kinds, file))
+        step = alone(checked(saved, key, kinds, file))
         if family and key == "post_processor" and step == {"type": None}:
             continue
         if step.get("type") not in wants:
@@ -382,10 +382,10 @@ def read_vocabulary(
             a list.
     """
     if path.suffix == ".json":
-        model = typed(saved or read_json(path), "model", dict, path)
-        ids = typed(model, "vocab", dict, path)
+        model = checked(saved or read_json(path), "model", dict, path)
+        ids = checked(model, "vocab", dict, path)
         for piece in [p for p, i in ids.items() if type(i) is not int]:
-            typed(ids, piece, int, path)
+            checked(ids, piece, int, path)
         if sorted(ids.values()) != list(range(len(ids))):
             raise ValueError(
                 f"{path} leaves ids out or has one twice: a list of "
@@ -402,7 +402,7 @@ def to_added(found: Any, file: Path, **flags: bool) -> AddedToken:
     if isinstance(found, dict):
         for key in FLAGS:
             if key in found:
-                flags = {key: typed(found, key, bool, file), **flags}
+                flags = {key: checked(found, key, bool, file), **flags}
         found = found.get("content")
     lone = isinstance(found, str) and re.search("[\ud800-\udfff]", found)
     if not isinstance(found, str) or not found or lone:
@@ -421,7 +421,7 @@ def named_tokens(
     values = [settings[key] for key in dict.fromkeys([*first, *keys])]
     extra: Any = None
     for key in ("extra_special_tokens", "additional_special_tokens"):
-        extra = extra or typed(
+        extra = extra or checked(
             settings, key, (dict, list, type(None)), file
         )
     more = extra.values() if isinstance(extra, dict) else extra or []
@@ -449,24 +449,24 @@ def read_added(
     config = folder / "tokenizer_config.json"
     legacy, file = folder / "added_tokens.json", folder / "tokenizer.json"
     kinds = (dict, type(None))
-    known = typed(settings, "added_tokens_decoder", kinds, config)
+    known = checked(settings, "added_tokens_decoder", kinds, config)
     named = list(named_tokens(settings, config))
     special = {token.content for token in named}
     found: list[tuple[Path, int | None, AddedToken]] = []
     if known is None:
         ids = optional(legacy) or {}
         for name in ids:
-            typed(ids, name, int, legacy)
+            checked(ids, name, int, legacy)
         for name in sorted(ids, key=ids.__getitem__):
             one = to_added(
                 name, legacy, special=name in special,
                 normalized=name not in special,
             )  # fmt: skip
             found.append((legacy, ids[name], one))
-    for entry in typed(saved or {}, "added_tokens", list, file, []):
+    for entry in checked(saved or {}, "added_tokens", list, file, []):
         if not isinstance(entry, dict):
             raise ValueError(f"{file}: {entry!r} is no added token")
-        i = typed(entry, "id", int, file)
+        i = checked(entry, "id", int, file)
         found.append((file, i, to_added(entry, file)))
     if not all(key.isdecimal() for key in known or {}):
         raise ValueError(f"{config}: added_tokens_decoder has ids as keys")
@@ -514,8 +514,8 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
         }  # fmt: skip
     where = file if saved and not family else config
     for key, default in (("lowercase", True), ("chinese", True)):
-        made[key] = typed(made, key, bool, where, default)
-    typed(made, "strip_accents", (bool, type(None)), where)
+        made[key] = checked(made, key, bool, where, default)
+    checked(made, "strip_accents", (bool, type(None)), where)
     pieces = read_vocabulary(file, saved)
     if family and "added_tokens_decoder" in settings:
         saved = None  # what was added is read from there alone
