@@ -365,6 +365,19 @@ def check_steps(saved: dict[str, Any], file: Path, family: bool) -> None:
             f"{file} puts other tokens around a text than [CLS] A [SEP] "
             "and [CLS] A [SEP] B [SEP]"
         )
+    ids = checked(model, "vocab", dict, file)
+    given = template.get("special_tokens")
+    for key in ("cls", "sep"):
+        name = f"[{key.upper()}]"
+        put: Any = template.get(key)
+        due: list[Any] = [name, ids.get(name)]
+        if isinstance(given, dict) and isinstance(given.get(name), dict):
+            put, due = given[name].get("ids"), [ids.get(name)]
+        if template["type"] and name in ids and put != due:
+            raise ValueError(
+                f"{file} puts {put} around a text, and {name} is "
+                f"{ids[name]} in its vocabulary"
+            )
 
 
 def read_vocabulary(

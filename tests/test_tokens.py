@@ -687,6 +687,11 @@ def test_older_forms_of_tokenizer_json(tmp_path):
         "direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0,
     }  # fmt: skip
     assert not agree(write(tmp_path, {"tokenizer.json": saved})).lowercase
+    for wrong in (5, [], [7], [3, 3], None):
+        special["[SEP]"]["ids"] = wrong
+        write(tmp_path, {"tokenizer.json": saved})
+        with pytest.raises(ValueError, match=r"around a text, and \[SEP\] is 3"):
+            Tokenizer.from_pretrained(tmp_path)
 
 
 def strange(change) -> dict[str, object]:
@@ -718,6 +723,12 @@ NOT_BERT = {
             "type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
             "pair": [],
         }), "puts other tokens around",
+    ),
+    "another [CLS]": (
+        lambda s: s["post_processor"].update(cls=["[CLS]", 7]), "puts ['[CLS]', 7] around",
+    ),
+    "another [SEP]": (
+        lambda s: s["post_processor"].update(sep=["</s>", 3]), "puts ['</s>', 3] around",
     ),
     "BPE": (lambda s: s.update(model={"type": "BPE", "vocab": {}}), "a BPE model"),
     "Unigram": (lambda s: s.update(model={"type": "Unigram", "vocab": []}), "a Unigram model"),
