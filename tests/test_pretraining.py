@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import textwrap
 import time
 import tracemalloc
 from dataclasses import replace
@@ -433,6 +434,81 @@ def test_a_folder_of_text(tmp_path):
     assert got == [
         ["Here.", "There."], ["One dog.", "Two dogs."], ["A river.", "It flows.", "On."],
     ]  # fmt: skip
+
+
+WIDTHS = [20, 40, 60, 72, 79, 100, 10_000]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n   "], ids=["lf", "crlf", "indented"])
+def test_wrapped_text_has_the_same_sentences(width, end, tmp_path):
+    """Also where a line ends in the middle of a sentence, or after an abbreviation."""
+    some = [one.text for one in leads("dev")[:100]]
+    wanted = [[" ".join(x.split()) for x in sentences(" ".join(t.split()))] for t in some]
+    for number, text in enumerate(some):
+        parts = textwrap.wrap(
+            " ".join(text.split()), width, break_long_words=False, break_on_hyphens=width > 50
+        )
+        (tmp_path / f"{number:03}.txt").write_bytes(end.join(parts).encode())
+    assert list(text_files(tmp_path)) == wanted
+    assert sum(map(len, wanted)) > 350
+
+
+def test_words_with_a_hyphen_are_joined_again(tmp_path):
+    (tmp_path / "x.txt").write_text(
+        "A well-\nknown dog -\nand a man -- came in 1914-\n18.", encoding="utf-8"
+    )
+    assert list(text_files(tmp_path)) == [["A well-known dog - and a man -- came in 1914-18."]]
+
+
+def test_one_sentence_a_line_stays_possible(tmp_path):
+    text = "No full stop\nDr. No. Yes\n\n  ERROR 17 \nA: b\n"
+    (tmp_path / "log.txt").write_text(text, encoding="utf-8")
+    got = list(text_files(tmp_path, whole_lines=True))
+    assert got == [["No full stop", "Dr. No. Yes"], ["ERROR 17", "A: b"]]
+    assert list(text_files(tmp_path))[1] == ["ERROR 17 A: b"]
+
+
+@pytest.mark.parametrize("whole_lines", [True, False])
+def test_a_file_of_one_sentence_a_line(whole_lines, tmp_path):
+    """The format of Google's scripts comes out the same both ways."""
+    documents = [["One dog.", "Two dogs!", "Three?"], ["A river.", "It flows."]]
+    text = "\n\n".join("\n".join(one) for one in documents)
+    (tmp_path / "x.txt").write_text(text, encoding="utf-8")
+    assert list(text_files(tmp_path, whole_lines=whole_lines)) == documents
+
+
+def test_a_long_paragraph_is_cut_between_sentences(tmp_path):
+    """A paragraph of 400,000 characters, wrapped; and one without a full stop."""
+    one = "The dog that bit the man ran away over the hill."
+    text = textwrap.fill(" ".join([one] * 8000), 72)
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    got = list(text_files(tmp_path))
+    assert [x for part in got for x in part] == [one] * 8000
+    assert max(map(len, got)) < 1500
+    (tmp_path / "a.txt").write_text(textwrap.fill("dog man " * 9000, 72), encoding="utf-8")
+    (parts,) = text_files(tmp_path)
+    assert " ".join(parts).split() == ["dog", "man"] * 9000
+    assert max(map(len, parts)) <= 10_000
+
+
+@pytest.mark.parametrize("name", ["X.TXT", "x.Txt", "sub/Y.TXT", "a.b.tXT", ".hidden.txt"])
+def test_the_ending_may_be_of_any_case(name, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("A dog.", encoding="utf-8")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "notes.md").write_text("Not read.", encoding="utf-8")
+    assert list(text_files(tmp_path)) == [["A dog."]]
+
+
+def test_a_text_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "a.txt").write_text("A dog.", encoding="utf-8")
+    try:
+        (tmp_path / "gone.txt").symlink_to("nowhere")
+    except OSError as error:  # Windows, without the right to
+        pytest.skip(str(error))
+    with pytest.warns(UserWarning, match=r"gone\.txt is left out: No such file"):
+        assert list(text_files(tmp_path)) == [["A dog."]]
 
 
 def test_a_late_wrong_byte_is_placed(tmp_path):

@@ -4,14 +4,18 @@ import doctest
 import json
 import pickle
 import random
+import re
 import unicodedata
 from importlib import resources
+from pathlib import Path
 
 import pytest
+import regex
+import tokenizers
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tokenizers import normalizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertTokenizer
 
 from minibert import tokens
@@ -61,6 +65,71 @@ def test_ids_equal_the_slow_tokenizer(texts):
 @example("snow☃man 故宫 カタカナ 서울 \ufeff\u200b\x00\t")
 def test_ids_equal_on_any_text(text):
     assert MINILM.encode(text).ids == REFERENCE(text)["input_ids"]
+
+
+SCRIPTS = {
+    "Latin": (0x41, 0x24F), "IPA": (0x250, 0x2AF), "marks": (0x300, 0x36F),
+    "Greek": (0x370, 0x3FF), "Cyrillic": (0x400, 0x4FF), "Armenian": (0x530, 0x58F),
+    "Hebrew": (0x590, 0x5FF), "Arabic": (0x600, 0x6FF), "Devanagari": (0x900, 0x97F),
+    "Bengali": (0x980, 0x9FF), "Tamil": (0xB80, 0xBFF), "Thai": (0xE00, 0xE7F),
+    "Tibetan": (0xF00, 0xFFF), "Burmese": (0x1000, 0x109F), "Georgian": (0x10A0, 0x10FF),
+    "Jamo": (0x1100, 0x11FF), "Ethiopic": (0x1200, 0x137F), "Khmer": (0x1780, 0x17FF),
+    "Vietnamese": (0x1E00, 0x1EFF), "old Greek": (0x1F00, 0x1FFF), "signs": (0x2000, 0x206F),
+    "symbols": (0x2070, 0x2BFF), "kana": (0x3040, 0x30FF), "Chinese": (0x4E00, 0x9FFF),
+    "more Chinese": (0x3400, 0x4DBF), "Korean": (0xAC00, 0xD7A3), "private": (0xE000, 0xE0FF),
+    "forms": (0xF900, 0xFFFD), "emoji": (0x1F300, 0x1FAFF), "rare Chinese": (0x20000, 0x2A6DF),
+    "tags": (0xE0000, 0xE01EF), "controls": (0x0, 0x1F),
+}  # fmt: skip
+FIVE = [
+    {}, {"lowercase": False}, {"strip_accents": False}, {"chinese": False},
+    {"lowercase": False, "strip_accents": True, "chinese": False},
+]  # fmt: skip
+
+
+def strings(count: int, seed: int) -> list[str]:
+    """Words of many scripts, with punctuation, special tokens and the known between."""
+    draw = random.Random(seed)
+    known = [p.removeprefix("##") for p in MINILM.vocabulary[1000:] if p.isalpha()]
+    made = []
+    for _ in range(count):
+        words = []
+        for _ in range(draw.randint(1, 9)):
+            low, high = SCRIPTS[draw.choice(list(SCRIPTS))]
+            word = "".join(chr(draw.randint(low, high)) for _ in range(draw.randint(1, 6)))
+            words.append(draw.choice([
+                word, word, draw.choice(known), draw.choice(known).title(),
+                draw.choice(known) + word, draw.choice([*SPECIAL, "[unused1]", "x" * 101]),
+            ]))  # fmt: skip
+        made.append(draw.choice(["", " ", " ", "-", "\u3000", ", "]).join(words))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ids_equal_in_many_scripts(seed):
+    """9,200 strings, under five settings."""
+    switches = FIVE[seed]
+    ours = Tokenizer(MINILM.vocabulary, **switches)
+    theirs = BertTokenizer(
+        {piece: i for i, piece in enumerate(MINILM.vocabulary)},
+        do_lower_case=switches.get("lowercase", True),
+        strip_accents=switches.get("strip_accents"),
+        tokenize_chinese_chars=switches.get("chinese", True),
+    )
+    texts = strings(1840, seed)
+    assert len({*texts}) > 1800
+    wanted = theirs(texts, return_offsets_mapping=True)
+    found = [ours.encode(text) for text in texts]
+    assert [one.ids for one in found] == wanted["input_ids"]
+    pairs = theirs(texts[:300], texts[300:600])["input_ids"]
+    assert [ours.encode(*two).ids for two in zip(texts[:300], texts[300:600], strict=True)] == pairs
+    for one, places in zip(found, wanted["offset_mapping"], strict=True):
+        # Theirs, grown by signs: nothing is lost, and no two pieces overlap more than theirs.
+        for (start, end), (low, high) in zip(one.offsets, places, strict=True):
+            assert start <= low
+            assert high <= end
+    differ = [Tokenizer(MINILM.vocabulary, **other) for other in FIVE if other != switches]
+    for other in differ:  # the settings matter to these strings
+        assert [other.encode(text).ids for text in texts[:200]] != wanted["input_ids"][:200]
 
 
 @EASY
@@ -175,6 +244,86 @@ def test_a_loose_accent_stays_with_its_letter():
     text = "the cafe\u0301 here"
     start, end = MINILM.encode(text).offsets[2]
     assert text[start:end] == "cafe\u0301"
+
+
+SIGNED = {
+    "hindi": "गुरु क्षेत्र हिन्दी में नहीं",
+    "thai": "ที่ กี่ ภู ไม้ นี้",
+    "tamil": "தமிழ் மொழி கல்வி",
+    "bengali": "বাংলা ছেলেটি য়ি দুঃখ",
+    "burmese": "မြန်မာ နေပြည်တော် ကို",
+    "khmer": "ភាសាខ្មែរ ពី",
+    "sinhala": "සිංහල ශ්‍රී ක්‍",
+    "telugu": "తెలుగు కీ",
+    "tibetan": "བོད་ཡིག སི",
+    "hebrew": "שָׁלוֹם בְּרֵאשִׁית",
+    "arabic": "مُحَمَّدٌ \u0600\u0661\u0662",
+    "persian": "می\u200cخواهم نامه\u200c",
+    "emoji": "❤\ufe0f 👩\u200d🚀 ☺\ufe0f 🏴\U000e0067\U000e0062\U000e007f 1\ufe0f\u20e3 👍🏽",
+    "loose": "cafe\u0301 z\u0336\u0353 각\u0301 ﬁ\u0301",
+    "vietnamese": "tie\u0302\u0301ng vie\u0323\u0302t",
+}  # fmt: skip
+
+
+def word_places(text: str, found: Encoding) -> list[tuple[int, int]]:
+    """Where each word of a text begins and ends, by its pieces."""
+    places: dict[int, list[tuple[int, int]]] = {}
+    for word, place in zip(found.words, found.offsets, strict=True):
+        if word is not None:
+            places.setdefault(word, []).append(place)
+    return [(min(p)[0], max(e for _, e in p)) for p in places.values()]
+
+
+@pytest.mark.parametrize("name", SIGNED)
+@pytest.mark.parametrize("letters", [True, False], ids=["letters", "unknown"])
+def test_a_word_keeps_all_its_signs(name, letters):
+    """Signs that normalisation drops stay with their letter, at every piece."""
+    text = SIGNED[name]
+    clean = normalizers.BertNormalizer().normalize_str(text)
+    known = sorted({c for c in clean if not c.isspace()}) if letters else []
+    one = Tokenizer([*SPECIAL, *known, *("##" + c for c in known)])
+    found = one.encode("a " + text)
+    assert (one.unk_id in found.ids[2:]) is not letters
+    places = sorted(set(found.offsets[2:-1]))
+    if "་" not in text:  # a mark that cuts words
+        words = [text[i - 2 : j - 2] for i, j in word_places("a " + text, found)[1:]]
+        assert words == text.split()
+    inside = "".join(("a " + text)[i:j] for i, j in places)
+    assert inside == "".join(text.split())  # nothing between pieces, nothing twice
+    covered("a " + text, one)
+    pair = one.encode("a", text)
+    assert [text[i:j] for i, j in pair.offsets[3:-1]] == [
+        ("a " + text)[i:j] for i, j in found.offsets[2:-1]
+    ]  # fmt: skip
+
+
+MARKS = "ुी्ंিীা়்ி่ี့်ြ\u0301\u0323\ufe0f\u200d\u200c\u20e3\U000e0067"
+WORD = st.tuples(st.sampled_from("aéगकत্বதทမ❤👩서ד"), st.text(MARKS, max_size=3)).map("".join)
+
+
+@EASY
+@given(st.lists(st.lists(WORD, min_size=1, max_size=4).map("".join), min_size=1, max_size=4))
+def test_words_of_any_signs_are_whole(words):
+    text = " ".join(words)
+    found = MINILM.encode(text)
+    for token, (start, end) in zip(found.tokens, found.offsets, strict=True):
+        if token not in ("[CLS]", "[SEP]") and end < len(text):
+            # A piece ends where a word, a following piece or a cluster does.
+            pieces = regex.findall(r"\X", text[start : end + 1])
+            starts = {i for i, _ in found.offsets}
+            assert text[end] == " " or end in starts or len(pieces[-1]) == 1
+
+
+def test_the_answer_keeps_its_last_sign():
+    text = "The Hindi word for teacher is गुरु."
+    found = MINILM.encode(text)
+    assert [text[i:j] for i, j in word_places(text, found)][-2:] == ["गुरु", "."]
+
+
+def test_a_space_or_a_control_keeps_no_sign():
+    for text in ("a \u0301b", "a\u200b\u0301 b", "\u0301a b", "a\n\u0301 b"):
+        places = [text[i:j] for i, j in MINILM.encode(text).offsets[1:-1]]
+        assert places == ["a", "b"], ascii(text)
 
 
 def test_each_text_of_a_pair_has_its_own_offsets():
@@ -420,16 +569,423 @@ def test_settings_that_change_ids_are_refused(settings, words, tmp_path):
         Tokenizer.from_pretrained(tmp_path)
 
 
-def test_a_tokenizer_json_of_another_kind_is_refused(tmp_path):
-    file = tmp_path / "tokenizer.json"
-    file.write_text(json.dumps({"model": {"type": "BPE"}}), encoding="utf-8")
-    with pytest.raises(ValueError, match="BPE"):
+# What other people's folders say: tokenizer.json, added tokens
+
+
+ENTRIES = [
+    *SPECIAL, "[unused1]", "[unused2]", "new", "##ok", "##tok", "cafe", "café", "Café", "dna",
+    "DNA", "故", "宫", "##宫", "故宫", "a", "##s", "[", "]", "unused", "##1", "ab", "##c", "ok",
+    "the", "dog", "fi", "ﬁ", "！", "!",
+]  # fmt: skip
+SAMPLES = [
+    "Café DNA 故宫 newtok", "newtok [unused1] [MASK] NEWTOK newtoks", "cafe\u0301 [unused2]a",
+    "the newtok, a other tok!", "  newtok  ", "ﬁ fi ！ ! the dog", "a\u0000b c\ufffd \u200bdog",
+    "other tok s", "", "[UNK] [CLS]", "ab abc unknown",
+]  # fmt: skip
+
+
+def library(added=(), **switches) -> tokenizers.Tokenizer:
+    """A BERT tokenizer of `tokenizers`, made by hand."""
+    ids = {piece: i for i, piece in enumerate(ENTRIES)}
+    rust = tokenizers.Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    rust.normalizer = normalizers.BertNormalizer(**switches)
+    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    rust.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    rust.decoder = decoders.WordPiece()
+    rust.add_special_tokens(SPECIAL)
+    rust.add_tokens(list(added))
+    return rust
+
+
+def write(folder: Path, files: dict[str, object]) -> Path:
+    """Write files of JSON, or of text, into a folder."""
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def agree(folder: Path) -> Tokenizer:
+    """Load a folder with both, compare ids, and after saving once more."""
+    theirs = AutoTokenizer.from_pretrained(folder)
+    ours = Tokenizer.from_pretrained(folder)
+    ours.save_pretrained(folder / "again")
+    again, back = Tokenizer.from_pretrained(folder / "again"), pickle.loads(pickle.dumps(ours))
+    their_again = AutoTokenizer.from_pretrained(folder / "again")
+    assert len(ours) == len(again) == len(theirs) == len(their_again)
+    for text in SAMPLES:
+        ids = ours.encode(text).ids
+        assert ids == theirs(text)["input_ids"], text
+        assert ids == again.encode(text).ids == back.encode(text).ids
+        assert ids == their_again(text)["input_ids"]
+        assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
+        if text:
+            assert ours.encode("the dog", text).ids == theirs("the dog", text)["input_ids"]
+    return ours
+
+
+BARE = [
+    None, {}, {"tokenizer_class": None}, {"tokenizer_class": "PreTrainedTokenizerFast"},
+    {"tokenizer_class": "TokenizersBackend", "do_lower_case": True, "strip_accents": False},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", BARE, ids=["absent", "empty", "null", "fast", "backend"])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {}, {"lowercase": False}, {"strip_accents": False}, {"strip_accents": True},
+        {"handle_chinese_chars": False}, {"lowercase": False, "strip_accents": True},
+        {"lowercase": False, "handle_chinese_chars": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_switches_of_tokenizer_json_alone(switches, config, tmp_path):
+    files = {"tokenizer.json": library(**switches).to_str()}
+    if config is not None:
+        files["tokenizer_config.json"] = config
+    ours = agree(write(tmp_path, files))
+    assert ours.lowercase is switches.get("lowercase", True)
+    assert ours.chinese is switches.get("handle_chinese_chars", True)
+    assert ours.strip_accents is switches.get("strip_accents")
+
+
+@pytest.mark.parametrize("kind", ["BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer"])
+@pytest.mark.parametrize("settings", [{}, {"do_lower_case": False}, {"strip_accents": False}])
+def test_a_class_that_is_named_has_its_own_switches(kind, settings, tmp_path):
+    """As in transformers: what tokenizer_config.json leaves out is as published."""
+    cased = library(lowercase=False, handle_chinese_chars=False).to_str()
+    settings = settings | {"tokenizer_class": kind}
+    ours = agree(write(tmp_path, {"tokenizer.json": cased, "tokenizer_config.json": settings}))
+    assert ours.lowercase is settings.get("do_lower_case", True)
+    assert ours.chinese
+
+
+def test_tokenizer_json_comes_before_vocab_txt(tmp_path):
+    other = "\n".join([*SPECIAL, *ENTRIES[:4:-1]]) + "\n"
+    for config in ({}, {"tokenizer_class": "BertTokenizer"}):
+        files = {"tokenizer.json": library().to_str(), "vocab.txt": other}
+        ours = agree(write(tmp_path, files | {"tokenizer_config.json": config}))
+        assert ours.vocabulary == ENTRIES
+
+
+def test_older_forms_of_tokenizer_json(tmp_path):
+    saved = json.loads(library(lowercase=False).to_str())
+    del saved["model"]["type"]
+    saved["normalizer"] = {"type": "Sequence", "normalizers": [saved["normalizer"]]}
+    around = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+              {"Sequence": {"id": "A", "type_id": 0}},
+              {"SpecialToken": {"id": "[SEP]", "type_id": 0}}]  # fmt: skip
+    more = [{"Sequence": {"id": "B", "type_id": 1}},
+            {"SpecialToken": {"id": "[SEP]", "type_id": 1}}]  # fmt: skip
+    special = {t: {"id": t, "ids": [i], "tokens": [t]} for t, i in (("[CLS]", 2), ("[SEP]", 3))}
+    saved["post_processor"] = {
+        "type": "TemplateProcessing", "single": around, "pair": around + more,
+        "special_tokens": special,
+    }  # fmt: skip
+    saved["truncation"] = {
+        "direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0,
+    }  # fmt: skip
+    assert not agree(write(tmp_path, {"tokenizer.json": saved})).lowercase
+    for wrong in (5, [], [7], [3, 3], None):
+        special["[SEP]"]["ids"] = wrong
+        write(tmp_path, {"tokenizer.json": saved})
+        with pytest.raises(ValueError, match=r"around a text, and \[SEP\] is 3"):
+            Tokenizer.from_pretrained(tmp_path)
+
+
+def strange(change) -> dict[str, object]:
+    saved = json.loads(library().to_str())
+    change(saved)
+    return saved
+
+
+NOT_BERT = {
+    "no normalizer": (lambda s: s.update(normalizer=None), "normalizer None"),
+    "NFKC": (lambda s: s.update(normalizer={"type": "NFKC"}), "normalizer NFKC"),
+    "two steps": (
+        lambda s: s.update(normalizer={
+            "type": "Sequence", "normalizers": [{"type": "NFC"}, s["normalizer"]],
+        }), "normalizer Sequence",
+    ),
+    "unclean": (lambda s: s["normalizer"].update(clean_text=False), "clean_text"),
+    "Whitespace": (
+        lambda s: s.update(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer Whitespace",
+    ),
+    "no pre-tokenizer": (lambda s: s.update(pre_tokenizer=None), "pre_tokenizer None"),
+    "nothing around": (lambda s: s.update(post_processor=None), "post_processor None"),
+    "RoBERTa": (
+        lambda s: s.update(post_processor={"type": "RobertaProcessing"}),
+        "post_processor RobertaProcessing",
+    ),
+    "no [SEP]": (
+        lambda s: s.update(post_processor={
+            "type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [],
+        }), "puts other tokens around",
+    ),
+    "another [CLS]": (
+        lambda s: s["post_processor"].update(cls=["[CLS]", 7]), "puts ['[CLS]', 7] around",
+    ),
+    "another [SEP]": (
+        lambda s: s["post_processor"].update(sep=["</s>", 3]), "puts ['</s>', 3] around",
+    ),
+    "BPE": (lambda s: s.update(model={"type": "BPE", "vocab": {}}), "a BPE model"),
+    "Unigram": (lambda s: s.update(model={"type": "Unigram", "vocab": []}), "a Unigram model"),
+    "untyped": (lambda s: s.update(model={"vocab": {}}), "a None model"),
+    "other prefix": (
+        lambda s: s["model"].update(continuing_subword_prefix="@@"), "prefix to '@@'",
+    ),
+    "long words": (
+        lambda s: s["model"].update(max_input_chars_per_word=200), "chars_per_word to 200",
+    ),
+    "other unknown": (lambda s: s["model"].update(unk_token="<unk>"), "unk_token to '<unk>'"),
+    "a hole": (lambda s: s["model"]["vocab"].pop("dog"), "leaves ids out"),
+    "one id twice": (lambda s: s["model"]["vocab"].update(dog=7), "has one twice"),
+    "added far": (
+        lambda s: s["added_tokens"].append({"id": 99, "content": "newtok"}), "'newtok' the id 99",
+    ),
+    "added elsewhere": (
+        lambda s: s["added_tokens"].append({"id": 5, "content": "dog"}), "'dog' the id 5",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_BERT)
+def test_what_is_not_bert_in_tokenizer_json_is_refused(name, tmp_path):
+    change, words = NOT_BERT[name]
+    write(tmp_path, {"tokenizer.json": strange(change)})
+    with pytest.raises(ValueError, match=rf"tokenizer\.json.*{re.escape(words)}"):
         Tokenizer.from_pretrained(tmp_path)
-    ids = {piece: i for i, piece in enumerate(SPECIAL)}
-    extra = [{"content": "new", "id": 5}]
-    model = {"type": "WordPiece", "vocab": ids}
-    file.write_text(json.dumps({"model": model, "added_tokens": extra}), encoding="utf-8")
-    with pytest.raises(ValueError, match="new"):
+
+
+def test_a_folder_of_the_name_of_our_vocabulary(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("leads-4096").mkdir()
+    assert len(Tokenizer.from_pretrained("leads-4096")) == 4096
+    write(Path("leads-4096"), {"vocab.txt": VOCAB})
+    assert len(Tokenizer.from_pretrained("leads-4096")) == N
+
+
+@pytest.mark.parametrize("kind", ["BertJapaneseTokenizer", "RobertaTokenizerFast", "Mine"])
+def test_a_class_of_other_rules_is_refused(kind, tmp_path):
+    write(tmp_path, {"vocab.txt": VOCAB, "tokenizer_config.json": {"tokenizer_class": kind}})
+    with pytest.raises(ValueError, match=f"names a {kind.removesuffix('Fast')}, which does not"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+def entry(content, **flags) -> dict[str, object]:
+    return {
+        "content": content, "lstrip": False, "rstrip": False, "single_word": False,
+        "normalized": True, "special": False, **flags,
+    }  # fmt: skip
+
+
+N = len(ENTRIES)
+VOCAB = "".join(f"{piece}\n" for piece in ENTRIES)
+KEPT = {"5": entry("[unused1]", special=True, normalized=False)}
+ADDED = {
+    "added_tokens.json": {"added_tokens.json": {"newtok": N, "other tok": N + 1}},
+    "in any order": {"added_tokens.json": {"other tok": N + 1, "newtok": N}},
+    "of the vocabulary": {"added_tokens.json": {"dog": ENTRIES.index("dog"), "newtok": N}},
+    "named special": {
+        "added_tokens.json": {"newtok": N},
+        "tokenizer_config.json": {"additional_special_tokens": ["newtok"]},
+    },
+    "decoder": {"tokenizer_config.json": {"added_tokens_decoder": {str(N): entry("newtok")}}},
+    "kept": {"tokenizer_config.json": {"added_tokens_decoder": KEPT}},
+    "single word": {"tokenizer_config.json": {
+        "added_tokens_decoder": {str(N): entry("newtok", single_word=True)}}},
+    "as written": {"tokenizer_config.json": {
+        "added_tokens_decoder": {str(N): entry("newtok", normalized=False)}}},
+    "with spaces": {"tokenizer_config.json": {
+        "added_tokens_decoder": {str(N): entry("newtok", lstrip=True, rstrip=True)}}},
+    "capitals": {"tokenizer_config.json": {
+        "added_tokens_decoder": {str(N): entry("NEWTOK"), str(N + 1): entry("other tok")}}},
+    "a mask with spaces": {"tokenizer_config.json": {
+        "added_tokens_decoder": {"4": entry("[MASK]", lstrip=True, special=True)}}},
+    "both say it": {
+        "added_tokens.json": {"other tok": N},
+        "tokenizer_config.json": {"added_tokens_decoder": {str(N): entry("newtok")}}},
+    "additional": {"tokenizer_config.json": {
+        "additional_special_tokens": ["[unused1]", "newtok"]}},
+    "extra": {"tokenizer_config.json": {
+        "extra_special_tokens": ["[unused1]", {"__type": "AddedToken", "content": "newtok"}]}},
+    "extra by name": {"tokenizer_config.json": {"extra_special_tokens": {"x": "[unused2]"}}},
+    "eos": {"tokenizer_config.json": {
+        "eos_token": "[EOS]", "bos_token": "[BOS]", "row_token": "newtok",
+        "additional_special_tokens": ["other tok"]}},
+    "a map": {"special_tokens_map.json": {"additional_special_tokens": ["[unused1]"]}},
+    "a map of dicts": {"special_tokens_map.json": {
+        "mask_token": entry("[MASK]"), "eos_token": entry("newtok")}},
+    "a map of a list of dicts": {"special_tokens_map.json": {
+        "extra_special_tokens": [{"content": "newtok", "lstrip": True}, "[unused1]"]}},
+    "a map beside a decoder": {
+        "special_tokens_map.json": {"additional_special_tokens": ["[unused2]"]},
+        "tokenizer_config.json": {"added_tokens_decoder": KEPT}},
+    "a special one": {"tokenizer_config.json": {
+        "pad_token": entry("[PAD]", __type="AddedToken"),
+        "added_tokens_decoder": {"0": entry("[PAD]")}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADDED)
+@pytest.mark.parametrize("vocabulary", ["vocab.txt", "tokenizer.json"])
+def test_added_tokens_have_the_ids_of_transformers(vocabulary, name, tmp_path):
+    files = {"vocab.txt": VOCAB}
+    if vocabulary == "tokenizer.json":
+        files = {"tokenizer.json": library().to_str()}
+    files |= ADDED[name]
+    config = dict(files.get("tokenizer_config.json", {}))
+    files["tokenizer_config.json"] = config | {"tokenizer_class": "BertTokenizer"}
+    agree(write(tmp_path, files))
+
+
+TWO = [AddedToken("newtok"), AddedToken("[unused1]", special=True)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None, {"tokenizer_class": "PreTrainedTokenizerFast"}, {"tokenizer_class": "BertTokenizer"},
+        {"tokenizer_class": "BertTokenizer", "added_tokens_decoder": {}},
+        {"tokenizer_class": "BertTokenizer", "added_tokens_decoder": KEPT},
+        {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": {}},
+        {"tokenizer_class": "PreTrainedTokenizerFast",
+         "added_tokens_decoder": KEPT | {str(N): entry("newtok", single_word=True)}},
+    ],
+)  # fmt: skip
+def test_added_tokens_of_tokenizer_json(config, tmp_path):
+    files = {"tokenizer.json": library(TWO).to_str()}
+    if config is not None:
+        files["tokenizer_config.json"] = config
+    agree(write(tmp_path, files))
+
+
+def test_what_transformers_added_is_read(tmp_path):
+    theirs = BertTokenizer.from_pretrained(resolve("minilm"))
+    theirs.add_tokens(["newtok", AddedToken("polonium", single_word=True)])
+    theirs.add_special_tokens({"additional_special_tokens": ["[unused1]", "<e1>"]})
+    theirs.save_pretrained(tmp_path)
+    ours = agree(tmp_path)
+    text = "a newtok <e1>[unused1] poloniums, polonium"
+    assert ours.encode(text).ids == theirs(text)["input_ids"]
+    assert {30522, 30523, 30524, ours.id("[unused1]")} < set(ours.encode(text).ids)
+
+
+def test_a_kept_token_is_not_taken_over(tmp_path):
+    config = {"tokenizer_class": "BertTokenizer", "added_tokens_decoder": KEPT}
+    ours = agree(write(tmp_path, {"vocab.txt": VOCAB, "tokenizer_config.json": config}))
+    assert ours.add(["otter", "seal"]) == [6, N]
+    assert ours.encode("[unused1] otters seal").ids[1:-1] == [5, 6, ours.id("##s"), N]
+    after = Tokenizer(ENTRIES, added=[AddedToken("newtok")])
+    assert after.add("seal", append=True) == [N + 1]
+    assert after.encode("newtok seal").ids[1:-1] == [N, N + 1]
+
+
+def test_a_special_token_may_be_an_added_one(tmp_path):
+    few = "".join(f"{p}\n" for p in ENTRIES if p not in ("[MASK]", "[PAD]"))
+    files = {"vocab.txt": few, "added_tokens.json": {"[MASK]": N - 2, "[PAD]": N - 1}}
+    files["tokenizer_config.json"] = {"tokenizer_class": "BertTokenizer"}
+    ours = agree(write(tmp_path, files))
+    assert (ours.mask_id, ours.pad_id) == (N - 2, N - 1)
+    with pytest.raises(ValueError, match=r"lacks \[UNK\]"):
+        Tokenizer([p for p in ENTRIES if p != "[UNK]"], added=[AddedToken("[UNK]")])
+
+
+def test_both_ways_of_saving_leave_no_id_out(tmp_path):
+    files = {"vocab.txt": VOCAB, "added_tokens.json": {"newtok": N + 3}}
+    with pytest.raises(ValueError, match=rf"added_tokens.json gives 'newtok' the id {N + 3}"):
+        Tokenizer.from_pretrained(write(tmp_path, files))
+
+
+# Broken files: one error that names the file
+
+
+DEEP = '{"a":' * 100_000
+WRONG = {
+    "vocab.txt": [
+        (b"[PAD]\n\xff\xfe", "is not UTF-8.*byte 6"), (b"", "lacks .PAD."),
+        (VOCAB.encode("utf-16"), "is not UTF-8"), (VOCAB.encode() + b"dog\n", "'dog' is twice"),
+        (b"just a text", "lacks .PAD."),
+    ],
+    "tokenizer_config.json": [
+        (b"{", "is no JSON"), (b"\xff", "is not UTF-8"), (b"[]", "one JSON object"),
+        (DEEP.encode(), "nested too deep"),
+        ({"do_lower_case": "no"}, "do_lower_case must not be 'no'|lowercase must not be 'no'"),
+        ({"do_lower_case": None}, "must not be None"), ({"strip_accents": 3}, "must not be 3"),
+        ({"tokenize_chinese_chars": []}, r"must not be \[\]"),
+        ({"tokenizer_class": 5}, "tokenizer_class must not be 5"),
+        ({"tokenizer_class": ["BertTokenizer"]}, "tokenizer_class must not be"),
+        ({"added_tokens_decoder": []}, "added_tokens_decoder must not be"),
+        ({"added_tokens_decoder": {"x": {}}}, "has ids as keys"),
+        ({"added_tokens_decoder": {"-1": entry("a")}}, "has ids as keys"),
+        ({"added_tokens_decoder": {"5": None}}, "added token must not be None"),
+        ({"added_tokens_decoder": {"5": {"content": 5}}}, "added token must not be 5"),
+        ({"added_tokens_decoder": {"5": entry("")}}, "added token must not be ''"),
+        ({"added_tokens_decoder": {"5": entry("[unused1]", lstrip=1)}}, "lstrip must not be 1"),
+        ({"additional_special_tokens": 7}, "additional_special_tokens must not be 7"),
+        ({"additional_special_tokens": [7]}, "added token must not be 7"),
+        ({"cls_token": 5}, "cls_token to 5"), ({"split_special_tokens": True}, "split_special"),
+    ],
+    "added_tokens.json": [
+        (b"{", "is no JSON"), (b"[5]", "one JSON object"), ({"a": "5"}, "a must not be '5'"),
+        ({"a": True}, "a must not be True"), ({"a": 1.5}, r"a must not be 1\.5"),
+        ({"": N}, "added token must not be ''"), ({"\ud800": N}, r"must not be '\\ud800'"),
+        ({"new": -1}, "'new' the id -1"),
+        (DEEP.encode(), "nested too deep"),
+    ],
+    "special_tokens_map.json": [
+        (b"{", "is no JSON"), (b"\xff", "is not UTF-8"), ({"sep_token": "</s>"}, "sep_token to"),
+        (DEEP.encode(), "nested too deep"),
+    ],
+    "tokenizer.json": [
+        (b"{", "is no JSON"), (b"\xff", "is not UTF-8"), (b"3", "one JSON object"),
+        (DEEP.encode(), "nested too deep"), ({}, "model must not be None"),
+        ({"model": []}, r"model must not be \[\]"),
+        (strange(lambda s: s["model"].update(vocab=[])), r"vocab must not be \[\]"),
+        (strange(lambda s: s["model"].update(vocab={"a": "0"})), "a must not be '0'"),
+        (strange(lambda s: s["model"].update(vocab={"a": 0.0})), r"a must not be 0\.0"),
+        (strange(lambda s: s["model"].update(vocab={"a": False})), "a must not be False"),
+        (strange(lambda s: s["model"].update(vocab={"a": 10**30})), "leaves ids out"),
+        (strange(lambda s: s["model"].update(vocab={})), r"lacks \[UNK\]"),
+        (strange(lambda s: s["model"]["vocab"].update({"\ud800": N})), "half a character"),
+        (strange(lambda s: s.update(added_tokens={})), "added_tokens must not be"),
+        (strange(lambda s: s.update(added_tokens=["a"])), "'a' is no added token"),
+        (strange(lambda s: s["added_tokens"].append({"content": "a"})), "id must not be None"),
+        (strange(lambda s: s["normalizer"].update(lowercase=1)), "lowercase must not be 1"),
+        (strange(lambda s: s["normalizer"].update(strip_accents="x")), "strip_accents must not"),
+        (strange(lambda s: s.update(normalizer="BertNormalizer")), "normalizer must not be"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [(name, *case) for name, cases in WRONG.items() for case in cases],
+    ids=lambda x: str(x)[:30],
+)
+def test_a_broken_file_is_named(name, content, words, tmp_path):
+    if name not in ("vocab.txt", "tokenizer.json"):
+        write(tmp_path, {"vocab.txt": VOCAB})
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (tmp_path / name).write_bytes(raw)
+    with pytest.raises(ValueError) as caught:
+        Tokenizer.from_pretrained(tmp_path)
+    assert re.search(words, str(caught.value)), caught.value
+    assert str(caught.value).startswith(str(tmp_path / name))
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_link_to_nothing_is_named(name, tmp_path):
+    if name != "vocab.txt":
+        write(tmp_path, {"vocab.txt": VOCAB})
+    try:
+        (tmp_path / name).symlink_to("gone")
+    except OSError as error:  # Windows, without the right to
+        pytest.skip(str(error))
+    with pytest.raises(FileNotFoundError, match=f"{name} is a link to gone"):
         Tokenizer.from_pretrained(tmp_path)
 
 
