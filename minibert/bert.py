@@ -33,7 +33,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minibert.data import resolve, shipped
+from minibert.data import (
+    check_link,
+    holds_model,
+    read_json,
+    read_text,
+    resolve,
+    shipped,
+)
 from minibert.device import Device, best_device
 from minibert.embeddings import Embeddings
 from minibert.tokens import Tokenizer
@@ -603,7 +610,7 @@ def find_folder(
             f"{path} is a file: give the folder that holds it, beside "
             "its config.json"
         )
-    if path.is_dir():
+    if holds_model(path):
         return path  # what it lacks is told apart later
     return resolve(name_or_path, wanted, revision)
 
@@ -618,8 +625,9 @@ def read_config(
     file = folder / "config.json"
     if not is_there(file):
         raise FileNotFoundError(f"there is no config.json in {folder}")
+    text = read_text(file)
     with naming(file):
-        return kind.from_json(file.read_text(encoding="utf-8"))
+        return kind.from_json(text)
 
 
 @contextlib.contextmanager
@@ -627,8 +635,6 @@ def naming(file: Path) -> Iterator[None]:
     """Put a file's name before what an error says of its content."""
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8: {error}") from None
     except RecursionError:
         raise ValueError(f"{file} is nested too deep to be read") from None
     except (TypeError, ValueError) as error:
@@ -638,11 +644,7 @@ def naming(file: Path) -> Iterator[None]:
 
 def is_there(file: Path) -> bool:
     """Whether there is a file; refuse a link that leads to none."""
-    if file.is_symlink() and not file.exists():
-        raise FileNotFoundError(
-            f"{file} is a link to {file.readlink()}, which is missing: "
-            "fetch it again"
-        )
+    check_link(file)
     return file.is_file()
 
 
@@ -725,9 +727,9 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
 def read_pieces(index: Path) -> dict[str, Tensor]:
     """Read every piece that an index names, and miss none."""
     try:
-        pieces = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        pieces = read_json(index)["weight_map"]
         files = sorted(set(pieces.values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{index} is no index: it needs a weight_map from names to files"
         ) from None

@@ -106,6 +106,14 @@ def verify(path: Path, expected: str) -> None:
         )
 
 
+def check_link(path: Path) -> None:
+    """Refuse a link that leads to nothing, and name it."""
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"{path} is a link to {os.readlink(path)}, which is not there"
+        )
+
+
 def read_text(file: Path) -> str:
     """Read a file of UTF-8, or name it and what is wrong.
 
@@ -113,10 +121,7 @@ def read_text(file: Path) -> str:
         FileNotFoundError: it is a link to nothing.
         ValueError: it is not UTF-8; says at which byte.
     """
-    if file.is_symlink() and not file.exists():
-        raise FileNotFoundError(
-            f"{file} is a link to {os.readlink(file)}, which is not there"
-        )
+    check_link(file)
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -304,10 +309,7 @@ def resolve(
     name, path = os.fspath(name_or_path), Path(name_or_path)
     if path.is_file():
         raise NotADirectoryError(f"{name} is a file: give its folder")
-    if path.is_symlink() and not path.exists():
-        raise FileNotFoundError(
-            f"{name} is a link to {os.readlink(path)}, which is not there"
-        )
+    check_link(path)
     ours = bool(name) and holds_model(path)
     folder = path if ours else MODELS / name
     if ours or (folder.name == name and folder.is_dir()):

@@ -138,9 +138,12 @@ def originals(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
     return first
 
 
-def token_type(tokenizer: Tokenizer) -> np.dtype[np.unsignedinteger]:
-    """Give the smallest number that holds every id: 2 bytes, or 4."""
-    return np.dtype(np.uint16 if len(tokenizer) <= 65536 else np.uint32)
+def token_type(
+    tokenizer: Tokenizer,
+) -> np.dtype[np.unsignedinteger]:
+    """Give the smallest number for every id: 2 bytes, or 4."""
+    small = len(tokenizer) <= 65536
+    return np.dtype(np.uint16 if small else np.uint32)
 
 
 def fill_rows(

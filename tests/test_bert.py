@@ -420,7 +420,7 @@ def test_a_link_that_leads_nowhere_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     (folder / name).symlink_to(folder / "gone")
     for read in (BertModel.from_pretrained, partial(load, BertModel)):
-        with pytest.raises(FileNotFoundError, match=f"{name} is a link to .*gone, which is miss"):
+        with pytest.raises(FileNotFoundError, match=f"{name} is a link to .*gone, which is not"):
             read(folder)
 
 
