@@ -624,6 +624,8 @@ class Encoding(NamedTuple):
 class Batch(NamedTuple):
     """Three tensors (B, S) of int64, in the order a model takes them.
 
+    A model takes it as `model(*batch)` or `model(**batch)`.
+
     Attributes:
         input_ids: rows of the embedding table.
         attention_mask: 1 for real tokens, 0 for padding.
@@ -637,6 +639,16 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> "Batch":
         """Give the same batch on another device."""
         return Batch(*(tensor.to(device) for tensor in self))
+
+    def keys(self) -> tuple[str, ...]:
+        """Give the names, as a mapping does."""
+        return self._fields
+
+    def __getitem__(self, key: Any) -> Any:
+        """Give a tensor by its name; or as a tuple does."""
+        if isinstance(key, str):
+            return self._asdict()[key]
+        return tuple.__getitem__(self, key)
 
 
 def surround(

@@ -19,6 +19,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, BertTokenizer
 
 from minibert import tokens
+from minibert.bert import BertConfig, BertModel
 from minibert.data import leads, resolve
 from minibert.tokens import SPECIAL, Batch, Encoding, Tokenizer, train_vocabulary
 
@@ -1047,3 +1048,18 @@ def test_a_tokenizer_travels_to_another_process():
 def test_examples_in_docstrings():
     assert doctest.testmod(tokens).attempted > 0
     assert doctest.testmod(tokens).failed == 0
+
+
+def test_a_batch_is_taken_by_order_and_by_name():
+    batch = Tokenizer.from_pretrained("leads-4096")(["The dog."], ["It bit."])
+    assert {**batch}.keys() == {"input_ids", "attention_mask", "token_type_ids"}
+    assert batch["input_ids"] is batch[0] is batch.input_ids
+    assert batch[1:] == tuple(batch)[1:] and len(batch) == 3 and isinstance(batch, tuple)
+    config = BertConfig(
+        vocab_size=4096, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+        intermediate_size=8,
+    )  # fmt: skip
+    model = BertModel(config).eval()
+    assert model(**batch)[0].equal(model(*batch)[0])
+    with pytest.raises(KeyError):
+        batch["labels"]
