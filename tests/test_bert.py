@@ -1055,3 +1055,38 @@ def test_a_folder_may_hold_only_what_was_trained(tmp_path):
     BertModel.from_pretrained(tmp_path / "whole", add_pooling_layer=False)
     with pytest.raises(FileNotFoundError, match="base"):
         BertModel.from_pretrained(new, base=tmp_path / "base")
+
+
+# Odd shapes, in and out of transformers
+
+ODD: list[dict[str, object]] = [
+    {}, {"hidden_size": 12, "num_attention_heads": 3}, {"hidden_size": 4, "num_attention_heads": 4},
+    {"num_attention_heads": 1}, {"num_hidden_layers": 1}, {"num_hidden_layers": 7},
+    {"intermediate_size": 1}, {"intermediate_size": 131}, {"vocab_size": 12}, {"vocab_size": 257},
+    {"type_vocab_size": 1}, {"type_vocab_size": 5}, {"max_position_embeddings": 6},
+    {"max_position_embeddings": 600}, {"layer_norm_eps": 1e-5}, {"layer_norm_eps": 0.1},
+    {"pad_token_id": None}, {"pad_token_id": 7}, {"hidden_dropout_prob": 0.0},
+    {"attention_probs_dropout_prob": 0.9}, {"initializer_range": 1.0},
+    {"hidden_act": "gelu_python"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_odd_configurations_go_in_and_out(odd: dict[str, object], tmp_path: Path) -> None:
+    said = json.loads(SMALL.to_json()) | odd
+    torch.manual_seed(0)
+    theirs = transformers.BertModel(transformers.BertConfig(**said)).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = BertModel.from_pretrained(tmp_path / "theirs")
+    ids = IDS % 12
+    types = TYPES * (said["type_vocab_size"] > 1)
+    mask = torch.tensor([[1] * 6, [1] * 3 + [0] * 3])
+    with torch.no_grad():
+        want = theirs(input_ids=ids, attention_mask=mask, token_type_ids=types)
+        close(ours(ids, mask, types).last_hidden_state, want.last_hidden_state)
+        close(ours(ids, mask, types).pooler_output, want.pooler_output)
+    ours.save_pretrained(tmp_path / "ours")
+    back = transformers.BertModel.from_pretrained(tmp_path / "ours").eval()
+    assert same(back, theirs)
+    for name, value in odd.items():
+        assert getattr(back.config, name) == value
