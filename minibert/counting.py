@@ -340,7 +340,8 @@ def memory(
 
     The arguments and errors are those of `activations`. Gradients
     grow while activations are let go, so on the way back the peak
-    stays below the sum. An optimizer's step has scratch of its own.
+    stays below the sum, but for what a head adds: it is not counted.
+    An optimizer's step has scratch of its own.
 
     >>> memory(BertConfig(), 8, 128)["activations"] // 2**20
     601
@@ -368,8 +369,10 @@ def flops(config: BertConfig, length: int) -> dict[str, int]:
     """Count the forward pass's operations for one token.
 
     A multiplication and an addition count as two. Norms, softmax,
-    GELU and the lookups are left out, and so is the pooler, which
-    works once a text. Training takes three times as many.
+    GELU and the lookups are left out, and so are the pooler, which
+    works once a text, and the heads: that of masked words adds
+    2 H (H + V) a word that is asked for. Training takes three times
+    as many.
 
     Args:
         config: the model's numbers.

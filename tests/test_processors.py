@@ -12,14 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from chapters import ENVIRONMENT, execute
+from make import LAPTOP
 from nbformat import NotebookNode
 from source import ROOT, sources
 
-LAPTOP = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-}
 SETTINGS = {"laptop": LAPTOP, "oldest": LAPTOP | {"ATEN_CPU_CAPABILITY": "default"}}
 CELLS = 9  # of a chapter's code: its quick beginning, before anything is trained
 COMPARED = ("05", "11", "12", "13")  # those that print what real weights compute

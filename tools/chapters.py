@@ -24,19 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+from make import ENVIRONMENT as COMMON
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from source import METADATA, ROOT, read, sources
 
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    "TQDM_DISABLE": "1",
-}
+ENVIRONMENT = COMMON | {"TQDM_DISABLE": "1"}
 
 
 ENDS = (CellExecutionError, CellTimeoutError, DeadKernelError)  # how a chapter fails

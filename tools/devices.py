@@ -15,16 +15,13 @@ import sys
 import time
 from statistics import median
 
+from make import LAPTOP
 from source import ROOT
 
 RECORD = ROOT / "results" / "devices.json"
 WHERE = {
     "all of this processor": {},
-    "AVX2 and nothing newer": {
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    },
+    "AVX2 and nothing newer": LAPTOP,
 }
 
 

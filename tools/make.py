@@ -31,6 +31,12 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
+# Less of the processor than there is: what most laptops have (CONTRIBUTING.md).
+LAPTOP = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 
 
 def run(*command: str | Path, **more: str) -> None:
