@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from source import ROOT
 
-from minibert.__main__ import main
 from minibert.data import resolve
-from minibert.qa import Question, load_leadqa, write_squad
+from minibert.qa import Question, write_squad
 
 CODE = sorted(chain.from_iterable((ROOT / d).rglob("*.py") for d in ("minibert", "tools", "tests")))
 # Where the mode stands among the arguments of what is called `open`.
@@ -150,14 +149,6 @@ def test_the_scores_come_out_in_any_alphabet(alphabet, tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(rb"exact match \d+\.\d  F1 \d+\.\d", done.stdout), done.stderr
     assert list(json.loads(said.read_text(encoding="utf-8"))) == ["é"]
-
-
-def test_the_scores_come_before_what_may_fail(tmp_path, capsys):
-    write_squad(load_leadqa("dev")[:2], tmp_path / "x.json")
-    nowhere = str(tmp_path / "missing" / "said.json")
-    assert main(["qa", "evaluate", str(tmp_path / "x.json"), "--predictions", nowhere]) == 1
-    out, err = capsys.readouterr()
-    assert "exact match" in out and "missing" in err
 
 
 def test_the_package_starts_no_process_and_asks_for_nothing_that_one_system_lacks():

