@@ -52,11 +52,13 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     Args:
         states: what a layer gives for each token.
         mask: (B, S), 1 for real tokens, [CLS] and [SEP] among them.
+            A row with none gives zeros.
 
     Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
     """
     weight = mask.to(states.dtype)[:, :, None]  # (B, S, 1)
-    return (states * weight).sum(1) / weight.sum(1)
+    total = weight.sum(1).clamp(min=1)  # (B, 1)
+    return (states * weight).sum(1) / total
 
 
 def first_token(states: Tensor, mask: Tensor) -> Tensor:
@@ -69,8 +71,9 @@ Pool = Callable[[Tensor, Tensor], Tensor]
 
 
 def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
-    """Divide vectors by their lengths."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    """Divide vectors by their lengths; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1).astype(vectors.dtype)
 
 
 @torch.inference_mode()
@@ -224,17 +227,43 @@ def by_centroid(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
     return (vectors @ to_unit(vectors.mean(0))).astype(np.float64)
 
 
+BLOCK = 1024  # rows of cosines at a time
+KEPT = 10_240  # sentences whose cosines are kept: 420 MB
+
+
 def by_graph(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
     """Weigh sentences by PageRank on their cosines.
 
+    Up to `BLOCK` sentences in float64, beyond in float32; beyond
+    `KEPT` the cosines are computed again in every round.
+
     Source: Erkan and Radev 2004, LexRank.
     """
-    import networkx
+    n = len(vectors)
+    kind = np.float64 if n <= BLOCK else np.float32
 
-    alike = np.maximum(vectors @ vectors.T, 0).astype(np.float64)
-    np.fill_diagonal(alike, 0)
-    ranks = networkx.pagerank(networkx.from_numpy_array(alike))
-    return np.array([ranks[i] for i in range(len(vectors))])
+    def cosines(at: int) -> NDArray[Any]:
+        alike = vectors[at : at + BLOCK] @ vectors.T  # (BLOCK, n)
+        np.maximum(alike, 0, out=alike)
+        np.fill_diagonal(alike[:, at:], 0)
+        return alike.astype(kind, copy=False)
+
+    starts = range(0, n, BLOCK)
+    kept = [cosines(at) for at in starts] if n <= KEPT else None
+
+    def votes(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows = kept or map(cosines, starts)
+        return np.concatenate([some @ of.astype(kind) for some in rows]).astype(np.float64)
+
+    given = votes(np.ones(n))  # (n,) in all; none by one that resembles no other
+    rank = np.full(n, 1 / n)
+    for _ in range(100):
+        before, alone = rank, rank[given == 0].sum()
+        share = np.divide(rank, given, out=np.zeros(n), where=given > 0)
+        rank = 0.15 / n + 0.85 * (votes(share) + alone / n)
+        if np.abs(rank - before).sum() < 1e-7:
+            break
+    return rank
 
 
 def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
@@ -280,7 +309,7 @@ METHODS: dict[str, Method] = {
     "first": by_place,
     "random": by_chance,
 }
-NEEDS = {"graph": ["networkx", "scipy"], "clusters": ["sklearn"]}
+NEEDS = {"clusters": ["sklearn"]}
 
 
 def check_choice(count: int, methods: Sequence[str]) -> None:
@@ -344,8 +373,7 @@ def summarize(
     Raises:
         TypeError: no text, or a count that is no whole number.
         ValueError: no sentence, a count below 1, another method.
-        ModuleNotFoundError: "graph" needs networkx and scipy,
-            "clusters" scikit-learn.
+        ModuleNotFoundError: "clusters" needs scikit-learn.
 
     >>> summary = summarize(["One is odd.", "Two is even."], 1)
     >>> summary.text

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx
 import numpy as np
 import pytest
 import torch
@@ -204,6 +205,67 @@ def test_graph_is_pagerank_by_hand() -> None:
     np.testing.assert_allclose(METHODS["graph"](vectors, 2, 0), rank, atol=1e-4)
 
 
+def by_networkx(vectors: np.ndarray, **more: float) -> np.ndarray:
+    alike = np.maximum(vectors @ vectors.T, 0).astype(np.float64)
+    np.fill_diagonal(alike, 0)
+    ranks = networkx.pagerank(networkx.from_numpy_array(alike), **more)
+    return np.array([ranks[i] for i in range(len(vectors))])
+
+
+def vectors_of(count: int, shift: float = 0.0) -> np.ndarray:
+    drawn = np.random.default_rng(count).normal(size=(count, 384)) + shift
+    return to_unit(drawn.astype(np.float32))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05])
+@pytest.mark.parametrize("count", [2, 5, 30, 400, 1100])
+def test_graph_ranks_as_networkx(count: int, shift: float) -> None:
+    vectors = vectors_of(count, shift)
+    vectors[count // 2] = 0  # one that resembles no other, as networkx' dangling nodes
+    ours = METHODS["graph"](vectors, 2, 0)
+    theirs = by_networkx(vectors, tol=1e-14, max_iter=1000)
+    assert ours.sum() == pytest.approx(1)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6 / count)
+    assert (np.argsort(-ours) == np.argsort(-theirs)).all()
+
+
+def test_graph_ranks_leads_as_networkx_does_by_default() -> None:
+    for one in leads("dev")[:20]:
+        vectors = embed(sentences(one.text))
+        ours = METHODS["graph"](vectors, 2, 0)
+        assert (np.argsort(-ours) == np.argsort(-by_networkx(vectors))).all()
+
+
+def test_graph_in_blocks_kept_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = vectors_of(130, 0.05)
+    whole = METHODS["graph"](vectors, 2, 0)
+    for block, kept in [(50, 10_000), (50, 10), (64, 64), (130, 0), (1, 10_000)]:
+        monkeypatch.setattr(module, "BLOCK", block)
+        monkeypatch.setattr(module, "KEPT", kept)
+        np.testing.assert_allclose(METHODS["graph"](vectors, 2, 0), whole, rtol=1e-5)
+
+
+LARGE = """
+import resource, time
+import numpy as np
+from minibert.sentences import pick, to_unit
+drawn = np.random.default_rng(0).normal(size=(10_000, 384)).astype(np.float32)
+parts = [f"This is number {i}." for i in range(10_000)]
+start = time.perf_counter()
+assert len(pick(parts, to_unit(drawn), 3, "graph").chosen) == 3
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in another unit")
+def test_ten_thousand_sentences_take_seconds_and_no_gigabyte() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", LARGE], capture_output=True, text=True, check=True
+    ).stdout
+    seconds, gigabytes = map(float, said.split())
+    assert seconds < 10 and gigabytes < 1
+
+
 def test_summaries_of_texts() -> None:
     text = leads("dev")[0].text * 40  # far beyond 512 tokens, each sentence many times
     summary = summarize(text, 2)
@@ -301,7 +363,7 @@ def test_a_choice_is_checked_before_anything_is_embedded(
         evaluate_summaries(some, methods=["graf"])
     with pytest.raises(ValueError, match="count is 0"):
         evaluate_summaries(some, 0)
-    for missing in ("networkx", "scipy", "sklearn", "rouge_score"):
+    for missing in ("sklearn", "rouge_score"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, missing, None)
             with pytest.raises(ModuleNotFoundError, match=rf"{missing} is .*\n.*\[book\]"):
