@@ -10,6 +10,8 @@ import html
 import json
 import operator
 import random
+import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -26,6 +28,7 @@ from minibert.bert import BertModel, load
 from minibert.classification import collate
 from minibert.data import leads, require, sentences
 from minibert.device import Device
+from minibert.qa import PLAIN
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -310,6 +313,59 @@ METHODS: dict[str, Method] = {
     "random": by_chance,
 }
 NEEDS = {"clusters": ["sklearn"]}
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+ROMAN = re.compile("M*(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
+
+
+def unspaced(letter: str) -> bool:
+    """Say whether a letter's script puts no space between words."""
+    return not letter.isascii() and unicodedata.name(letter, "").startswith(UNSPACED)
+
+
+def words(text: str) -> list[str]:
+    """Cut a text into its words: runs of letters, marks and digits, in any script.
+
+    Where a script puts no space between words, as Chinese and Thai,
+    each letter with its marks is one.
+    """
+    out = [""]
+    for sign in unicodedata.normalize("NFKC", text):
+        kind = unicodedata.category(sign)[0]
+        if kind in "LN":
+            if out[-1] and (unspaced(sign) or unspaced(out[-1][0])):
+                out.append("")
+            out[-1] += sign
+        elif kind == "M" and out[-1]:
+            out[-1] += sign
+        else:
+            out.append("")
+    return [word for word in out if word]
+
+
+def is_label(part: str) -> bool:
+    """Say whether a part holds no word, or one and its number.
+
+    *1.*, *3.3.2024.*, *II.*, *Q1.* and a star hold none; *Step 1.* one.
+    """
+    found = words(part)
+    names = [
+        word for word in found
+        if not (any(map(str.isnumeric, word)) or ROMAN.fullmatch(word))
+        and (len(word) > 1 or unspaced(word))
+    ]  # fmt: skip
+    return not names or (len(names) == 1 and found[-1] != names[0])
+
+
+def whole_sentences(text: str) -> list[str]:
+    """Cut a text into sentences; a label joins what follows, at the end what is before."""
+    out: list[str] = []
+    waiting: list[str] = []
+    for part in sentences(text):
+        waiting.append(part)
+        if not is_label(part):
+            out.append(" ".join(waiting))
+            waiting = []
+    return [*out[:-1], " ".join([*out[-1:], *waiting])] if out or waiting else []
 
 
 def check_choice(count: int, methods: Sequence[str]) -> None:
@@ -327,17 +383,21 @@ def pick(
 ) -> Summary:
     """Choose among sentences whose vectors, of length 1, are known.
 
+    A part without a word is chosen only where all are such.
+
     Raises:
         ValueError, ModuleNotFoundError: as `summarize`.
     """
     check_choice(count, [method])
     first = {part: i for i, part in reversed(list(enumerate(parts)))}
-    different = sorted(first.values())
+    every = sorted(first.values())
+    different = [i for i in every if not is_label(parts[i])] or every
     weights = np.ones(len(different))
     if len(different) > count:
         weights = METHODS[method](vectors[different], count, seed)
     best = np.argsort(-weights, kind="stable")[:count]
-    of = dict(zip(different, weights, strict=True))
+    of = dict.fromkeys(every, weights.min())  # a label's
+    of |= zip(different, weights, strict=True)
     return Summary(
         list(parts),
         np.array([of[first[part]] for part in parts]),
@@ -359,10 +419,13 @@ def summarize(
     A sentence that occurs twice, letter for letter, is one: its
     first place counts. A text with no more than `count` different
     sentences is its own summary. Of a sentence longer than 256
-    tokens the beginning is read.
+    tokens the beginning is read. What holds no word, such as *1.*,
+    or one and its number, as *Step 1.*, belongs to the sentence
+    after it.
 
     Args:
-        text: of any length, or its sentences already.
+        text: of any length, or its sentences already; of these one
+            without a word is not chosen.
         count: sentences in the summary.
         method: "graph", "centroid" or "clusters"; "first" and
             "random" to compare with.
@@ -380,7 +443,7 @@ def summarize(
     'One is odd.'
     """
     check_choice(count, [method])
-    parts = sentences(text) if isinstance(text, str) else list(text)
+    parts = whole_sentences(text) if isinstance(text, str) else list(text)
     if not parts:
         raise ValueError("the text has no sentence")
     vectors = embed(parts, model=model, device=device)
@@ -404,7 +467,7 @@ def highlight_summary(summary: Summary) -> str:
             f'<tr><td style="width: 4.5em; vertical-align: top; padding-top: 0.5em">{bar}</td>'
             f'<td style="text-align: left">{text}</td></tr>'
         )
-    return f"<table>{''.join(rows)}</table>"
+    return f'<table class="{PLAIN}">{"".join(rows)}</table>'
 
 
 class Page(NamedTuple):
@@ -511,14 +574,30 @@ def read_summaries(path: str | PathLike[str]) -> list[Reference]:
 ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
+class Stems:
+    """What `RougeScorer` asks for words: `words`, lower-case, the long ones by their stems."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
+
+        self.stem = PorterStemmer().stem
+
+    def tokenize(self, text: str) -> list[str]:
+        found = [word.lower() for word in words(text)]
+        return [self.stem(word) if len(word) > 3 else word for word in found]
+
+
 def rouge(summary: str, reference: str) -> dict[str, float]:
     """Give ROUGE-1, -2 and -L, F-measures from 0 to 1, of stemmed words.
 
     ROUGE-L takes each text as one row of words. Papers on news often
     mean `rougeLsum`, which goes sentence by sentence and is mostly
-    higher.
+    higher. Words are those of any script, where rouge-score by itself
+    knows a to z and digits; of ASCII text the figures are its own.
+    Stems are English; Chinese and Thai go by letters.
 
     Raises:
+        TypeError: not two strings.
         ModuleNotFoundError: rouge-score is not installed.
 
     Source: Lin 2004, ROUGE; the package rouge-score.
@@ -526,8 +605,11 @@ def rouge(summary: str, reference: str) -> dict[str, float]:
     require("book", "rouge_score")
     from rouge_score.rouge_scorer import RougeScorer
 
-    found = RougeScorer(ROUGE, use_stemmer=True).score(reference, summary)
-    return {name: found[name].fmeasure for name in ROUGE}
+    for name, text in [("summary", summary), ("reference", reference)]:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a string, not {text!r}")
+    found = RougeScorer(ROUGE, tokenizer=Stems()).score(reference, summary)
+    return {name: float(found[name].fmeasure) for name in ROUGE}
 
 
 def evaluate_summaries(
@@ -566,7 +648,7 @@ def evaluate_summaries(
     require("book", "rouge_score")
     if not references:
         raise ValueError("there is no text to summarise")
-    parts = [sentences(one.article) for one in references]
+    parts = [whole_sentences(one.article) for one in references]
     if [] in parts:
         number = parts.index([]) + 1
         raise ValueError(f"text {number} of {len(parts)} has no sentence: leave it out")

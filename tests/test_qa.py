@@ -1,6 +1,7 @@
 """Questions: the file format, the official metric, windows, spans, answers."""
 
 import gzip
+import html
 import json
 import math
 import re
@@ -432,6 +433,16 @@ def test_many_are_each_alone_and_nothing_is_empty():
         assert (alone.text, alone.start) == (found.text, found.start)
         assert alone.probability == pytest.approx(found.probability, abs=1e-5)
     assert answer_all([], model=READER) == []
+
+
+@pytest.mark.parametrize("context", ["It cost $5, not $10 <b>.", r"Is \(x\) it? \[y\]", "$$\n$$ x"])
+def test_a_highlighted_text_is_escaped_and_no_formula(context):
+    for found in (Answer(context[3:6], 3, 6, 1.0, 0.5, 0.0), Answer("", 0, 0, 0.0, 1.0, 0.0)):
+        shown = qa.highlight(context, found)
+        assert shown.startswith('<span class="mathjax_ignore tex2jax_ignore">')
+        assert shown.endswith("</span>") and shown.count("<span") == shown.count("</span>") == 1
+        plain = re.sub("<(?!br)[^>]*>", "", shown).replace("<br>", "\n")
+        assert html.unescape(plain) == context
 
 
 # Files

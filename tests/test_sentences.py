@@ -6,14 +6,16 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import networkx
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from sentence_transformers import SentenceTransformer
 
 from minibert import sentences as module
@@ -27,6 +29,7 @@ from minibert.sentences import (
     evaluate_summaries,
     first_token,
     highlight_summary,
+    is_label,
     mean_pool,
     mixed_pages,
     nearest,
@@ -36,6 +39,8 @@ from minibert.sentences import (
     summarize,
     to_unit,
     whiten,
+    whole_sentences,
+    words,
 )
 
 
@@ -65,6 +70,26 @@ def test_mean_over_real_tokens_only() -> None:
     expected = torch.stack([states[0, :2].mean(0), states[1].mean(0)])
     torch.testing.assert_close(mean_pool(states, mask), expected)
     torch.testing.assert_close(first_token(states, mask), states[:, 0])
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("mask_kind", [torch.int64, torch.bool, torch.float32])
+def test_mean_of_a_row_with_nothing_real(kind: torch.dtype, mask_kind: torch.dtype) -> None:
+    states = torch.arange(24).view(2, 4, 3).to(kind)
+    mask = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]]).to(mask_kind)
+    expected = torch.stack([torch.zeros(3, dtype=kind), states[1, 1]])
+    assert torch.equal(mean_pool(states, mask), expected)
+    assert mean_pool(states[:, :0], mask[:, :0]).tolist() == [[0, 0, 0]] * 2
+
+
+def test_a_vector_of_zeros_has_no_direction() -> None:
+    vectors = np.array([[3, 4], [0, 0]], np.float32)
+    unit = to_unit(vectors)
+    np.testing.assert_allclose(unit, [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    assert unit.dtype == np.float32
+    opposed = np.array([[1, 0], [-1, 0], [0, 0]], np.float32)
+    for method in METHODS:
+        assert np.isfinite(pick(["aa", "bb", "cc"], opposed, 2, method).weights).all()
 
 
 def test_layers_and_lengths() -> None:
@@ -246,18 +271,20 @@ def test_graph_in_blocks_kept_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 LARGE = """
-import resource, time
+import re, time
+from pathlib import Path
 import numpy as np
 from minibert.sentences import pick, to_unit
 drawn = np.random.default_rng(0).normal(size=(10_000, 384)).astype(np.float32)
 parts = [f"This is number {i}." for i in range(10_000)]
 start = time.perf_counter()
 assert len(pick(parts, to_unit(drawn), 3, "graph").chosen) == 3
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+most = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print(time.perf_counter() - start, int(most[1]) / 1e6)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in another unit")
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 def test_ten_thousand_sentences_take_seconds_and_no_gigabyte() -> None:
     said = subprocess.run(
         [sys.executable, "-c", LARGE], capture_output=True, text=True, check=True
@@ -297,6 +324,66 @@ def test_highlighted_page_escapes_and_marks() -> None:
     summary = pick(["a < b.", "c & d."], np.eye(2, dtype=np.float32), 1, "first")
     page = highlight_summary(summary)
     assert page.count("<mark") == 1 and "a &lt; b." in page and "c &amp; d." in page
+    assert page.startswith('<table class="mathjax_ignore tex2jax_ignore">')
+
+
+LABELLED = {
+    "1. Open the lid. 2. Switch it on. 3. Wait for the lamp. 4. Take the cup.": 4,
+    "1.1. Scope of work. 1.2. Terms of use. 1.1.1. What is in.": 3,
+    "Step 1. Open the lid. Step 2. Switch it on. Step 3. Wait for it.": 3,
+    "3.3.2024. It began. 4.4.2024. It ended.": 2,
+    "Q1. Who are you? Q2. What is it? A1. I am here.": 3,
+    "I like it. 😀😀😀\n\nShe does not. 🎉\n\nThe end.": 3,
+    "I. Open it. II. Close it. III. Burn it. IV. Go home.": 4,
+    "It began.\n\n* * *\n\nIt ended.\n\n***": 2,
+    "Open the lid. [1] Switch it on. [2] Wait. [3]": 2,
+    "12:30. Lunch. 14:00. Tea.": 2,
+    "第一。打开盖子。第二。打开开关。": 2,
+    "१. गुरु आया। २. वह गया।": 2,
+    "II. 3. A man went home. § 4. He slept.": 2,
+}
+
+
+@pytest.mark.parametrize("text", LABELLED)
+def test_a_number_belongs_to_what_follows(text: str) -> None:
+    parts = whole_sentences(text)
+    assert len(parts) == LABELLED[text] and not any(map(is_label, parts))
+    assert "".join("".join(parts).split()) == "".join(text.split())  # nothing is lost
+    vectors = vectors_of(len(parts))
+    for method in METHODS:
+        for seed in range(3):
+            assert not is_label(pick(parts, vectors, 1, method, seed).text)
+
+
+def test_a_summary_of_steps_has_steps() -> None:
+    text = next(iter(LABELLED))
+    for method in METHODS:
+        chosen = summarize(text, 3, method=method).text
+        assert sum(word in chosen for word in ("Open", "Switch", "Wait", "Take")) == 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_a_list_a_number_is_not_chosen(method: str) -> None:
+    parts = ["1.", "Open the lid.", "2.", "Switch it on.", "❤️", "Step 3."]
+    for seed in range(5):
+        summary = pick(parts, vectors_of(6), 1, method, seed)
+        assert summary.chosen[0] in (1, 3) and summary.sentences == parts
+        assert summary.weights.max() == summary.weights[summary.chosen[0]]
+    assert pick(parts, vectors_of(6), 5, method).chosen == (1, 3)
+    assert len(pick(["1.", "2.", "3."], vectors_of(3), 2, method).chosen) == 2
+
+
+SHORT = ["Yes.", "No!", "He came in 1990.", "10 km.", "1 Introduction", "好。", "गुरु।", "I do."]
+
+
+@pytest.mark.parametrize("part", SHORT)
+def test_a_short_sentence_is_one(part: str) -> None:
+    assert not is_label(part)
+
+
+def test_a_text_without_a_word_is_its_own_summary() -> None:
+    assert whole_sentences("1. 2. 3.") == ["1. 2. 3."] and whole_sentences(" ") == []
+    assert summarize("😀 🎉", 2).text == "😀 🎉"
 
 
 def test_mixed_pages() -> None:
@@ -317,6 +404,41 @@ def test_rouge_by_hand() -> None:
     assert found["rouge1"] == pytest.approx(2 * 3 / (5 + 5))  # the, dog, man: bit is no bite
     assert found["rouge2"] == pytest.approx(2 * 1 / (4 + 4))
     assert rouge("", "a dog") == {"rouge1": 0, "rouge2": 0, "rougeL": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("नदी जर्मनी में निकलती है", 5), ("多瑙河发源于德国。", 8),
+        ("Дунай берёт начало в Германии", 5), ("Ο Δούναβης πηγάζει στη Γερμανία", 5),
+        ("ينبع نهر الدانوب في ألمانيا", 5), ("แม่น้ำดานูบ", 8), ("ドナウ川はtowerです", 8),
+        ("다뉴브 강은 독일에서", 3), ("נהר הדנובה", 2), ("L’œuvre façonnée à l'été", 6),
+        ("தன்யூப் ஆறு", 2), ("ဒန်ညုမြစ်", 5), ("e\u0301te\u0301 ete", 2),
+    ],
+)  # fmt: skip
+def test_rouge_of_any_script(text: str, count: int) -> None:
+    assert len(words(text)) == count
+    assert rouge(text, text) == {"rouge1": 1, "rouge2": 1, "rougeL": 1}
+    half = rouge(text, text + " " + "x " * count)["rouge1"]
+    assert half == pytest.approx(2 * count / (count + 2 * count))
+    assert rouge(text, "qqq") == {"rouge1": 0, "rouge2": 0, "rougeL": 0}
+    assert rouge(text.upper(), unicodedata.normalize("NFD", text))["rouge1"] == 1
+
+
+@settings(max_examples=200)
+@given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii")))
+@example("The dogs' running_wild, 1,000 times!", "the DOG run wild 1000 time")
+def test_rouge_of_ascii_is_rouge_scores(one: str, other: str) -> None:
+    theirs = RougeScorer(module.ROUGE, use_stemmer=True).score(other, one)
+    ours = rouge(one, other)
+    assert ours == {name: score.fmeasure for name, score in theirs.items()}
+    assert all(type(value) is float for value in ours.values())
+
+
+@pytest.mark.parametrize(("texts", "said"), [((None, "a"), "summary"), (("a", 1), "reference")])
+def test_rouge_of_no_string(texts: tuple, said: str) -> None:
+    with pytest.raises(TypeError, match=f"{said} must be a string"):
+        rouge(*texts)
 
 
 def references(path: Path) -> list[Reference]:
