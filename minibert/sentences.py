@@ -8,7 +8,6 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `n` texts or sentences.
 
 import html
 import json
-import operator
 import random
 import re
 import unicodedata
@@ -28,7 +27,7 @@ from minibert.bert import BertModel, load
 from minibert.classification import collate
 from minibert.data import leads, require, sentences
 from minibert.device import Device
-from minibert.qa import PLAIN
+from minibert.qa import PLAIN, check_whole
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -60,8 +59,7 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
     """
     weight = mask.to(states.dtype)[:, :, None]  # (B, S, 1)
-    total = weight.sum(1).clamp(min=1)  # (B, 1)
-    return (states * weight).sum(1) / total
+    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def first_token(states: Tensor, mask: Tensor) -> Tensor:
@@ -117,21 +115,23 @@ def embed(
         (n, H), in the order of `texts`; (L + 1, n, H) of all layers.
 
     Raises:
-        TypeError: one string, or something that is none.
-        ValueError: no such layer, or a `batch_size` below 1.
+        TypeError: one string, or something that is none; a number
+            of another type.
+        ValueError: no such layer, no room for [CLS] and [SEP],
+            or a `batch_size` below 1.
 
     >>> embed(["The Danube is a river.", ""]).shape
     (2, 384)
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings; for one text, give [text]")
+    batch_size = check_whole("batch_size", batch_size, 1)
+    max_length = check_whole("max_length", max_length, 2)  # [CLS] and [SEP]
     bert, tokenizer = load(BertModel, model, device)
     max_length = min(max_length, bert.config.max_position_embeddings)
     last = bert.config.num_hidden_layers
-    if layer is not None and not -last - 1 <= layer <= last:
-        raise ValueError(f"layer is {layer}, not {-last - 1} to {last}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, not 1 or more")
+    if layer is not None:
+        layer = check_whole("layer", layer, -last - 1, last)
     layers = range(last + 1) if layer is None else [layer]
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
@@ -167,12 +167,13 @@ def nearest(query: Vectors, vectors: Vectors, count: int) -> tuple[NDArray[np.in
         first, of equal ones the earlier.
 
     Raises:
+        TypeError: a count that is no whole number.
         ValueError: widths that differ, or `count` below 1.
     """
-    if query.shape[-1] != vectors.shape[-1] or count < 1:
+    count = check_whole("count", count, 1)
+    if query.shape[-1] != vectors.shape[-1]:
         raise ValueError(
-            f"query {query.shape} and vectors {vectors.shape} must agree in width, "
-            f"and count, {count}, be at least 1"
+            f"query {query.shape} and vectors {vectors.shape} must agree in width"
         )
     products = query @ vectors.T  # (n, m)
     best = np.argsort(-products, axis=-1, kind="stable")[..., :count]
@@ -188,22 +189,28 @@ def whiten(vectors: Vectors, others: Vectors | None = None, keep: int | None = N
         keep: of the directions, those that vary most; None keeps all.
 
     Raises:
-        ValueError: more directions than n vectors vary in, n - 1, or none.
+        ValueError: more directions than n vectors vary in, n - 1 or
+            their width, or none; others of another width.
 
     Source: Su, Cao, Liu and Ou 2021, Whitening sentence representations.
     """
-    count, width = vectors.shape
-    keep = width if keep is None else keep
-    if not 1 <= keep < count:
+    others = vectors if others is None else others
+    if vectors.ndim != 2 or others.shape[-1] != vectors.shape[1]:
         raise ValueError(
-            f"{keep} directions were asked for, and {count} vectors vary in {count - 1} at "
+            f"vectors {vectors.shape} must be (n, H), and others {others.shape} as wide"
+        )
+    count, width = vectors.shape
+    keep, most = width if keep is None else keep, min(count - 1, width)
+    if not 1 <= keep <= most:
+        raise ValueError(
+            f"{keep} directions were asked for, and {count} vectors vary in {most} at "
             "most: give more vectors, or another keep"
         )
     mean = vectors.mean(0)
     values, turn = np.linalg.eigh(np.cov(vectors.astype(np.float64), rowvar=False))
     chosen = np.argsort(-values)[:keep]
     matrix = turn[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-9))
-    return ((others if others is not None else vectors) - mean) @ matrix.astype(np.float32)
+    return (others - mean) @ matrix.astype(np.float32)
 
 
 class Summary(NamedTuple):
@@ -322,7 +329,7 @@ def unspaced(letter: str) -> bool:
     return not letter.isascii() and unicodedata.name(letter, "").startswith(UNSPACED)
 
 
-def words(text: str) -> list[str]:
+def cut_words(text: str) -> list[str]:
     """Cut a text into its words: runs of letters, marks and digits, in any script.
 
     Where a script puts no space between words, as Chinese and Thai,
@@ -347,7 +354,7 @@ def is_label(part: str) -> bool:
 
     *1.*, *3.3.2024.*, *II.*, *Q1.* and a star hold none; *Step 1.* one.
     """
-    found = words(part)
+    found = cut_words(part)
     names = [
         word for word in found
         if not (any(map(str.isnumeric, word)) or ROMAN.fullmatch(word))
@@ -356,8 +363,13 @@ def is_label(part: str) -> bool:
     return not names or (len(names) == 1 and found[-1] != names[0])
 
 
-def whole_sentences(text: str) -> list[str]:
-    """Cut a text into sentences; a label joins what follows, at the end what is before."""
+def to_parts(text: str | Sequence[str]) -> list[str]:
+    """Cut a text into sentences; a label joins what follows, at the end what is before.
+
+    A list of sentences stays as it is.
+    """
+    if not isinstance(text, str):
+        return list(text)
     out: list[str] = []
     waiting: list[str] = []
     for part in sentences(text):
@@ -368,12 +380,12 @@ def whole_sentences(text: str) -> list[str]:
     return [*out[:-1], " ".join([*out[-1:], *waiting])] if out or waiting else []
 
 
-def check_choice(count: int, methods: Sequence[str]) -> None:
+def check_choice(count: int, methods: Sequence[str], seed: int = 0) -> None:
     """Refuse a choice that cannot be made, before anything is computed."""
-    if operator.index(count) < 1:
-        raise ValueError(f"count is {count}: ask for one sentence or more")
+    check_whole("count", count, 1)
+    check_whole("seed", seed, 0, 2**32 - 1)
     for method in methods:
-        if method not in METHODS:
+        if method not in [*METHODS]:  # a list is no key
             raise ValueError(f"method must be one of {list(METHODS)}, not {method!r}")
         require("book", *NEEDS.get(method, []))
 
@@ -388,7 +400,7 @@ def pick(
     Raises:
         ValueError, ModuleNotFoundError: as `summarize`.
     """
-    check_choice(count, [method])
+    check_choice(count, [method], seed)
     first = {part: i for i, part in reversed(list(enumerate(parts)))}
     every = sorted(first.values())
     different = [i for i in every if not is_label(parts[i])] or every
@@ -434,16 +446,17 @@ def summarize(
         seed: of "clusters" and of "random".
 
     Raises:
-        TypeError: no text, or a count that is no whole number.
-        ValueError: no sentence, a count below 1, another method.
+        TypeError: no text; a count or seed that is no whole number.
+        ValueError: no sentence, a count below 1, a seed below 0,
+            another method.
         ModuleNotFoundError: "clusters" needs scikit-learn.
 
     >>> summary = summarize(["One is odd.", "Two is even."], 1)
     >>> summary.text
     'One is odd.'
     """
-    check_choice(count, [method])
-    parts = whole_sentences(text) if isinstance(text, str) else list(text)
+    check_choice(count, [method], seed)
+    parts = to_parts(text)
     if not parts:
         raise ValueError("the text has no sentence")
     vectors = embed(parts, model=model, device=device)
@@ -493,13 +506,13 @@ def mixed_pages(split: str, count: int = 200, seed: int = 0) -> list[Page]:
         seed: of the draw.
 
     Raises:
+        TypeError: a count that is no whole number.
         ValueError: more pages than leads with four sentences.
     """
     chance = random.Random(seed)
     parts = [(one.title, sentences(one.text)) for one in leads(split)]
     long = [one for one in parts if len(one[1]) >= 4]
-    if not 1 <= count <= len(long):
-        raise ValueError(f"count is {count}, not 1 to {len(long)}")
+    count = check_whole("count", count, 1, len(long))
     pages = []
     for title, mine in chance.sample(long, count):
         rest = [one for one in parts if one[0] != title]
@@ -575,7 +588,7 @@ ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
 class Stems:
-    """What `RougeScorer` asks for words: `words`, lower-case, the long ones by their stems."""
+    """What `RougeScorer` asks for words: `cut_words`, lower-case, the long ones by their stems."""
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
@@ -583,7 +596,7 @@ class Stems:
         self.stem = PorterStemmer().stem
 
     def tokenize(self, text: str) -> list[str]:
-        found = [word.lower() for word in words(text)]
+        found = [word.lower() for word in cut_words(text)]
         return [self.stem(word) if len(word) > 3 else word for word in found]
 
 
@@ -639,16 +652,21 @@ def evaluate_summaries(
         the ends of its 95 % bootstrap interval.
 
     Raises:
-        ValueError: no text, or one without a sentence; a count below
-            1, another method.
+        TypeError: methods that are one string; a count or draws of
+            another type.
+        ValueError: no text, or one without a sentence; a count or
+            draws below 1, another method.
         ModuleNotFoundError: rouge-score is not installed, or what a
             method needs.
     """
+    if isinstance(methods, str):
+        raise TypeError(f"methods must be a list; for one, give [{methods!r}]")
+    draws = check_whole("draws", draws, 1)
     check_choice(count, methods)
     require("book", "rouge_score")
     if not references:
         raise ValueError("there is no text to summarise")
-    parts = [whole_sentences(one.article) for one in references]
+    parts = [to_parts(one.article) for one in references]
     if [] in parts:
         number = parts.index([]) + 1
         raise ValueError(f"text {number} of {len(parts)} has no sentence: leave it out")

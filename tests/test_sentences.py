@@ -25,6 +25,7 @@ from minibert.data import leads, resolve, sentences
 from minibert.sentences import (
     METHODS,
     Reference,
+    cut_words,
     embed,
     evaluate_summaries,
     first_token,
@@ -37,10 +38,9 @@ from minibert.sentences import (
     read_summaries,
     rouge,
     summarize,
+    to_parts,
     to_unit,
     whiten,
-    whole_sentences,
-    words,
 )
 
 
@@ -133,6 +133,10 @@ def test_a_model_that_is_still_in_training() -> None:
         ((["a"], {"batch_size": 0}), ValueError, "batch_size is 0"),
         ((["a"], {"model": 7}), TypeError, "a name, a folder, or a model and its"),
         (([1],), TypeError, "string"),
+        ((["a"], {"layer": 1.5}), TypeError, "layer must be a whole number, not 1.5"),
+        ((["a"], {"batch_size": 2.0}), TypeError, "batch_size must be a whole number, not 2.0"),
+        ((["a"], {"max_length": 1}), ValueError, "max_length is 1, not 2 or more"),
+        ((["a"], {"max_length": "9"}), TypeError, "max_length must be a whole number, not '9'"),
     ],
 )
 def test_bad_texts(arguments: tuple, error: type[Exception], said: str) -> None:
@@ -152,8 +156,10 @@ def test_nearest_is_exact_and_ordered() -> None:
     assert nearest(vectors[0], vectors[:3], 9)[0].shape == (3,)
     with pytest.raises(ValueError, match="agree in width"):
         nearest(vectors[0, :3], vectors, 1)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="count is 0, not 1 or more"):
         nearest(vectors[0], vectors, 0)
+    with pytest.raises(TypeError, match=r"count must be a whole number, not 1\.5"):
+        nearest(vectors[0], vectors, 1.5)
 
 
 def test_whitened_vectors_vary_alike() -> None:
@@ -169,6 +175,12 @@ def test_whitened_vectors_vary_alike() -> None:
         whiten(vectors[:8])
     with pytest.raises(ValueError, match="0 directions were asked for"):
         whiten(vectors, keep=0)
+    with pytest.raises(ValueError, match="9 directions were asked for.*4000 vectors vary in 8"):
+        whiten(vectors, keep=9)
+    with pytest.raises(ValueError, match=r"vectors \(8,\) must be \(n, H\)"):
+        whiten(vectors[0])
+    with pytest.raises(ValueError, match=r"others \(4000, 7\) as wide"):
+        whiten(vectors, vectors[:, 1:])
 
 
 @settings(deadline=None)  # k-means, thirty times
@@ -309,7 +321,12 @@ def test_summaries_of_texts() -> None:
         ("", {}, ValueError, "no sentence"),
         ([], {}, ValueError, "no sentence"),
         ("A. B.", {"count": 0}, ValueError, "count is 0"),
-        ("A. B.", {"count": 1.5}, TypeError, "float"),
+        ("A. B.", {"count": 1.5}, TypeError, "count must be a whole number, not 1.5"),
+        ("A. B.", {"seed": -1, "method": "random"}, ValueError, "seed is -1, not 0 to"),
+        ("A. B.", {"seed": 2**32, "method": "clusters"}, ValueError, "seed is 4294967296"),
+        ("A. B.", {"seed": 1.5}, TypeError, "seed must be a whole number, not 1.5"),
+        ("A.", {"method": ["graph"]}, ValueError, r"not \['graph'\]"),
+        ([1, 2], {"count": 1}, TypeError, "string"),
         (b"A. B.", {}, TypeError, "string"),
         ("A.", {"method": "best"}, ValueError, "'graph', 'centroid'.*not 'best'"),
         (None, {}, TypeError, "None"),
@@ -346,7 +363,7 @@ LABELLED = {
 
 @pytest.mark.parametrize("text", LABELLED)
 def test_a_number_belongs_to_what_follows(text: str) -> None:
-    parts = whole_sentences(text)
+    parts = to_parts(text)
     assert len(parts) == LABELLED[text] and not any(map(is_label, parts))
     assert "".join("".join(parts).split()) == "".join(text.split())  # nothing is lost
     vectors = vectors_of(len(parts))
@@ -382,7 +399,7 @@ def test_a_short_sentence_is_one(part: str) -> None:
 
 
 def test_a_text_without_a_word_is_its_own_summary() -> None:
-    assert whole_sentences("1. 2. 3.") == ["1. 2. 3."] and whole_sentences(" ") == []
+    assert to_parts("1. 2. 3.") == ["1. 2. 3."] and to_parts(" ") == []
     assert summarize("😀 🎉", 2).text == "😀 🎉"
 
 
@@ -395,8 +412,10 @@ def test_mixed_pages() -> None:
         own = sentences(texts[page.title])
         assert all(page.sentences[i] in own for i in page.wanted)
     assert mixed_pages("dev", 30, seed=1) == pages
-    with pytest.raises(ValueError, match="count is 0"):
+    with pytest.raises(ValueError, match=r"count is 0, not 1 to \d+"):
         mixed_pages("dev", 0)
+    with pytest.raises(TypeError, match=r"count must be a whole number, not 1\.5"):
+        mixed_pages("dev", 1.5)
 
 
 def test_rouge_by_hand() -> None:
@@ -417,7 +436,7 @@ def test_rouge_by_hand() -> None:
     ],
 )  # fmt: skip
 def test_rouge_of_any_script(text: str, count: int) -> None:
-    assert len(words(text)) == count
+    assert len(cut_words(text)) == count
     assert rouge(text, text) == {"rouge1": 1, "rouge2": 1, "rougeL": 1}
     half = rouge(text, text + " " + "x " * count)["rouge1"]
     assert half == pytest.approx(2 * count / (count + 2 * count))
@@ -485,6 +504,12 @@ def test_a_choice_is_checked_before_anything_is_embedded(
         evaluate_summaries(some, methods=["graf"])
     with pytest.raises(ValueError, match="count is 0"):
         evaluate_summaries(some, 0)
+    with pytest.raises(ValueError, match="draws is 0, not 1 or more"):
+        evaluate_summaries(some, draws=0)
+    with pytest.raises(TypeError, match="draws must be a whole number"):
+        evaluate_summaries(some, draws=1.5)
+    with pytest.raises(TypeError, match=r"for one, give \['graph'\]"):
+        evaluate_summaries(some, methods="graph")
     for missing in ("sklearn", "rouge_score"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, missing, None)
