@@ -357,7 +357,8 @@ def is_label(part: str) -> bool:
     found = cut_words(part)
     names = [
         word for word in found
-        if not (any(map(str.isnumeric, word)) or ROMAN.fullmatch(word))
+        if not any(map(str.isnumeric, word))
+        and not ROMAN.fullmatch(word.upper() if word.islower() else word)
         and (len(word) > 1 or unspaced(word))
     ]  # fmt: skip
     return not names or (len(names) == 1 and found[-1] != names[0])
