@@ -478,6 +478,20 @@ def to_answer(
 EMPTY = Answer("", 0, 0, 0.0, 1.0, math.inf)  # of a text without a token
 
 
+def check_whole(name: str, value: int, least: int, most: int | None = None) -> int:
+    """Give back an argument that must be a whole number of a range.
+
+    Raises:
+        TypeError, ValueError: it is not; they name it.
+    """
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < least or (most is not None and value > most):
+        end = "or more" if most is None else f"to {most}"
+        raise ValueError(f"{name} is {value}, not {least} {end}")
+    return int(value)
+
+
 @torch.no_grad()
 def answer_all(
     questions: Sequence[Question],
@@ -509,7 +523,23 @@ def answer_all(
 
     Returns:
         One for each question, in their order.
+
+    Raises:
+        TypeError: something that is no `Question`, or a number of
+            another type.
+        ValueError: as `answer`, but for a text without a word; a
+            `batch_size` below 1.
     """
+    for number, one in enumerate(questions):
+        if not isinstance(one, Question):
+            raise TypeError(f"question {number} must be a Question, not {one!r}")
+    longest, others = check_whole("longest", longest, 1), check_whole("others", others, 0)
+    batch_size = check_whole("batch_size", batch_size, 1)
+    max_length = check_whole("max_length", max_length, 1)
+    if doc_stride is not None:
+        doc_stride = check_whole("doc_stride", doc_stride, 1)
+    if threshold is not None and math.isnan(threshold):
+        raise ValueError("threshold is nan: give a number, or None")
     bert, tokenizer = load(BertForQuestionAnswering, model, device)
     max_length = min(max_length, bert.config.max_position_embeddings)
     windows = [
@@ -520,21 +550,21 @@ def answer_all(
     trusted = [trusted_window(x.spans, len(x.offsets)) for x in windows]
     todo = [
         (len(row["input_ids"]), number, i)
-        for number, one in enumerate(windows)
-        if one.offsets and one.column > 2
-        for i, row in enumerate(one.rows)
+        for number, cut in enumerate(windows)
+        if cut.offsets and cut.column > 2
+        for i, row in enumerate(cut.rows)
     ]
     todo.sort()
     for at in range(0, len(todo), batch_size):
         some = todo[at : at + batch_size]
         rows = [(windows[n], trusted[n], i) for _, n, i in some]
         found = look(bert, rows, tokenizer.pad_id, longest, others + 1)
-        for (_, number, _), one in zip(some, found, strict=True):
-            parts[number].append(one)
+        for (_, number, _), part in zip(some, found, strict=True):
+            parts[number].append(part)
     return [
-        to_answer(x.context, one.offsets, join(part), others, threshold)
+        to_answer(x.context, cut.offsets, join(part), others, threshold)
         if part else EMPTY
-        for x, one, part in zip(questions, windows, parts, strict=True)
+        for x, cut, part in zip(questions, windows, parts, strict=True)
     ]  # fmt: skip
 
 
@@ -568,8 +598,10 @@ def answer(
         doc_stride: as there.
 
     Raises:
-        TypeError: not two strings.
-        ValueError: a question or a text without a word.
+        TypeError: not two strings; a number of another type.
+        ValueError: a question or a text without a word; `longest`
+            below 1, `others` below 0, a threshold that is no number;
+            see `cut_windows`.
 
     >>> text = "The Danube rises in Germany and ends in the Black Sea."
     >>> answer("Where does the Danube rise?", text).text
@@ -591,14 +623,23 @@ def answer(
     return one
 
 
+PLAIN = "mathjax_ignore tex2jax_ignore"  # the class of text without formulas
+
+
 def highlight(context: str, found: Answer) -> str:
     """Mark an answer in its text, and underline the next best: HTML.
 
     Where spans overlap, the better one is kept. Of a long text
     400 characters before the first and after the last are shown.
+    A page takes no *$5 and $10* in it for a formula.
+
+    Raises:
+        ValueError: the answer is of another text.
     """
     kept: list[Answer] = []
     for one in (found, *found.others):
+        if context[one.start : one.end] != one.text:
+            raise ValueError(f"{one.text!r} is not at {one.start} of this text")
         if one.text and all(one.end <= x.start or one.start >= x.end for x in kept):
             kept.append(one)
     kept.sort(key=lambda one: one.start)
@@ -616,7 +657,8 @@ def highlight(context: str, found: Answer) -> str:
         ]
         at = one.end
     out += [html.escape(context[at:end]), " …" if end < len(context) else ""]
-    return "".join(out).replace("\n", "<br>")
+    text = "".join(out).replace("\n", "<br>")
+    return f'<span class="{PLAIN}">{text}</span>'
 
 
 def normalise_answer(text: str) -> str:
@@ -685,6 +727,7 @@ def evaluate(
         before it.
 
     Raises:
+        TypeError: predictions that are no mapping to strings.
         ValueError: no questions, an id twice, another version, or
             a question without an answer under 1.1.
 
@@ -695,6 +738,11 @@ def evaluate(
             f"{len(questions)} questions with {len({x.id for x in questions})} "
             "different ids: each needs its own, and there must be one"
         )
+    if not isinstance(predictions, Mapping):
+        raise TypeError(f"predictions must map ids to answers, not be {type(predictions).__name__}")
+    for one in questions:
+        if not isinstance(said := predictions.get(one.id, ""), str):
+            raise TypeError(f'{one.id}: an answer must be a string, "" for none, not {said!r}')
     open_ended = any(not one.answers for one in questions)
     version = version or ("2.0" if open_ended else "1.1")
     if version not in ("1.1", "2.0"):
@@ -735,8 +783,16 @@ def best_threshold(
     Returns:
         The threshold with the highest F1, and that F1, 0 to 100.
 
+    Raises:
+        ValueError: no question, or not one answer for each.
+
     Source: `find_best_thresh` in `evaluate-v2.0.py`.
     """
+    if len(questions) != len(answers) or not questions:
+        raise ValueError(
+            f"{len(questions)} questions with {len(answers)} answers: "
+            "each needs one, and there must be one"
+        )
     pairs = zip(questions, answers, strict=True)
     gains = []  # of answering too, in the order of the margins
     for one, found in pairs:
@@ -815,8 +871,7 @@ def leadqa_pages(split: str, count: int = 100, seed: int = 0) -> list[Question]:
         ValueError: another split, or more than there are.
     """
     answered = [one for one in load_leadqa(split) if one.answers]
-    if not 1 <= count <= len(answered):
-        raise ValueError(f"count is {count}, not 1 to {len(answered)}")
+    count = check_whole("count", count, 1, len(answered))
     chance = random.Random(seed)
     others = leads(split)
     pages = []

@@ -8,8 +8,9 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `n` texts or sentences.
 
 import html
 import json
-import operator
 import random
+import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -26,6 +27,7 @@ from minibert.bert import BertModel, load
 from minibert.classification import collate
 from minibert.data import leads, require, sentences
 from minibert.device import Device
+from minibert.qa import PLAIN, check_whole
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -52,11 +54,12 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     Args:
         states: what a layer gives for each token.
         mask: (B, S), 1 for real tokens, [CLS] and [SEP] among them.
+            A row with none gives zeros.
 
     Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
     """
     weight = mask.to(states.dtype)[:, :, None]  # (B, S, 1)
-    return (states * weight).sum(1) / weight.sum(1)
+    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def first_token(states: Tensor, mask: Tensor) -> Tensor:
@@ -69,8 +72,9 @@ Pool = Callable[[Tensor, Tensor], Tensor]
 
 
 def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
-    """Divide vectors by their lengths."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    """Divide vectors by their lengths; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1).astype(vectors.dtype)
 
 
 @torch.inference_mode()
@@ -111,21 +115,23 @@ def embed(
         (n, H), in the order of `texts`; (L + 1, n, H) of all layers.
 
     Raises:
-        TypeError: one string, or something that is none.
-        ValueError: no such layer, or a `batch_size` below 1.
+        TypeError: one string, or something that is none; a number
+            of another type.
+        ValueError: no such layer, no room for [CLS] and [SEP],
+            or a `batch_size` below 1.
 
     >>> embed(["The Danube is a river.", ""]).shape
     (2, 384)
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings; for one text, give [text]")
+    batch_size = check_whole("batch_size", batch_size, 1)
+    max_length = check_whole("max_length", max_length, 2)  # [CLS] and [SEP]
     bert, tokenizer = load(BertModel, model, device)
     max_length = min(max_length, bert.config.max_position_embeddings)
     last = bert.config.num_hidden_layers
-    if layer is not None and not -last - 1 <= layer <= last:
-        raise ValueError(f"layer is {layer}, not {-last - 1} to {last}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, not 1 or more")
+    if layer is not None:
+        layer = check_whole("layer", layer, -last - 1, last)
     layers = range(last + 1) if layer is None else [layer]
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
@@ -161,12 +167,13 @@ def nearest(query: Vectors, vectors: Vectors, count: int) -> tuple[NDArray[np.in
         first, of equal ones the earlier.
 
     Raises:
+        TypeError: a count that is no whole number.
         ValueError: widths that differ, or `count` below 1.
     """
-    if query.shape[-1] != vectors.shape[-1] or count < 1:
+    count = check_whole("count", count, 1)
+    if query.shape[-1] != vectors.shape[-1]:
         raise ValueError(
-            f"query {query.shape} and vectors {vectors.shape} must agree in width, "
-            f"and count, {count}, be at least 1"
+            f"query {query.shape} and vectors {vectors.shape} must agree in width"
         )
     products = query @ vectors.T  # (n, m)
     best = np.argsort(-products, axis=-1, kind="stable")[..., :count]
@@ -182,22 +189,28 @@ def whiten(vectors: Vectors, others: Vectors | None = None, keep: int | None = N
         keep: of the directions, those that vary most; None keeps all.
 
     Raises:
-        ValueError: more directions than n vectors vary in, n - 1, or none.
+        ValueError: more directions than n vectors vary in, n - 1 or
+            their width, or none; others of another width.
 
     Source: Su, Cao, Liu and Ou 2021, Whitening sentence representations.
     """
-    count, width = vectors.shape
-    keep = width if keep is None else keep
-    if not 1 <= keep < count:
+    others = vectors if others is None else others
+    if vectors.ndim != 2 or others.shape[-1] != vectors.shape[1]:
         raise ValueError(
-            f"{keep} directions were asked for, and {count} vectors vary in {count - 1} at "
+            f"vectors {vectors.shape} must be (n, H), and others {others.shape} as wide"
+        )
+    count, width = vectors.shape
+    keep, most = width if keep is None else keep, min(count - 1, width)
+    if not 1 <= keep <= most:
+        raise ValueError(
+            f"{keep} directions were asked for, and {count} vectors vary in {most} at "
             "most: give more vectors, or another keep"
         )
     mean = vectors.mean(0)
     values, turn = np.linalg.eigh(np.cov(vectors.astype(np.float64), rowvar=False))
     chosen = np.argsort(-values)[:keep]
     matrix = turn[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-9))
-    return ((others if others is not None else vectors) - mean) @ matrix.astype(np.float32)
+    return (others - mean) @ matrix.astype(np.float32)
 
 
 class Summary(NamedTuple):
@@ -224,17 +237,43 @@ def by_centroid(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
     return (vectors @ to_unit(vectors.mean(0))).astype(np.float64)
 
 
+BLOCK = 1024  # rows of cosines at a time
+KEPT = 10_240  # sentences whose cosines are kept: 420 MB
+
+
 def by_graph(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
     """Weigh sentences by PageRank on their cosines.
 
+    Up to `BLOCK` sentences in float64, beyond in float32; beyond
+    `KEPT` the cosines are computed again in every round.
+
     Source: Erkan and Radev 2004, LexRank.
     """
-    import networkx
+    n = len(vectors)
+    kind = np.float64 if n <= BLOCK else np.float32
 
-    alike = np.maximum(vectors @ vectors.T, 0).astype(np.float64)
-    np.fill_diagonal(alike, 0)
-    ranks = networkx.pagerank(networkx.from_numpy_array(alike))
-    return np.array([ranks[i] for i in range(len(vectors))])
+    def cosines(at: int) -> NDArray[Any]:
+        alike = vectors[at : at + BLOCK] @ vectors.T  # (BLOCK, n)
+        np.maximum(alike, 0, out=alike)
+        np.fill_diagonal(alike[:, at:], 0)
+        return alike.astype(kind, copy=False)
+
+    starts = range(0, n, BLOCK)
+    kept = [cosines(at) for at in starts] if n <= KEPT else None
+
+    def votes(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows = kept or map(cosines, starts)
+        return np.concatenate([some @ of.astype(kind) for some in rows]).astype(np.float64)
+
+    given = votes(np.ones(n))  # (n,) in all; none by one that resembles no other
+    rank = np.full(n, 1 / n)
+    for _ in range(100):
+        before, alone = rank, rank[given == 0].sum()
+        share = np.divide(rank, given, out=np.zeros(n), where=given > 0)
+        rank = 0.15 / n + 0.85 * (votes(share) + alone / n)
+        if np.abs(rank - before).sum() < 1e-7:
+            break
+    return rank
 
 
 def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
@@ -280,15 +319,74 @@ METHODS: dict[str, Method] = {
     "first": by_place,
     "random": by_chance,
 }
-NEEDS = {"graph": ["networkx", "scipy"], "clusters": ["sklearn"]}
+NEEDS = {"clusters": ["sklearn"]}
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+ROMAN = re.compile("M*(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 
 
-def check_choice(count: int, methods: Sequence[str]) -> None:
+def unspaced(letter: str) -> bool:
+    """Say whether a letter's script puts no space between words."""
+    return not letter.isascii() and unicodedata.name(letter, "").startswith(UNSPACED)
+
+
+def cut_words(text: str) -> list[str]:
+    """Cut a text into its words: runs of letters, marks and digits, in any script.
+
+    Where a script puts no space between words, as Chinese and Thai,
+    each letter with its marks is one.
+    """
+    out = [""]
+    for sign in unicodedata.normalize("NFKC", text):
+        kind = unicodedata.category(sign)[0]
+        if kind in "LN":
+            if out[-1] and (unspaced(sign) or unspaced(out[-1][0])):
+                out.append("")
+            out[-1] += sign
+        elif kind == "M" and out[-1]:
+            out[-1] += sign
+        else:
+            out.append("")
+    return [word for word in out if word]
+
+
+def is_label(part: str) -> bool:
+    """Say whether a part holds no word, or one and its number.
+
+    *1.*, *3.3.2024.*, *II.*, *Q1.* and a star hold none; *Step 1.* one.
+    """
+    found = cut_words(part)
+    names = [
+        word for word in found
+        if not any(map(str.isnumeric, word))
+        and not ROMAN.fullmatch(word.upper() if word.islower() else word)
+        and (len(word) > 1 or unspaced(word))
+    ]  # fmt: skip
+    return not names or (len(names) == 1 and found[-1] != names[0])
+
+
+def to_parts(text: str | Sequence[str]) -> list[str]:
+    """Cut a text into sentences; a label joins what follows, at the end what is before.
+
+    A list of sentences stays as it is.
+    """
+    if not isinstance(text, str):
+        return list(text)
+    out: list[str] = []
+    waiting: list[str] = []
+    for part in sentences(text):
+        waiting.append(part)
+        if not is_label(part):
+            out.append(" ".join(waiting))
+            waiting = []
+    return [*out[:-1], " ".join([*out[-1:], *waiting])] if out or waiting else []
+
+
+def check_choice(count: int, methods: Sequence[str], seed: int = 0) -> None:
     """Refuse a choice that cannot be made, before anything is computed."""
-    if operator.index(count) < 1:
-        raise ValueError(f"count is {count}: ask for one sentence or more")
+    check_whole("count", count, 1)
+    check_whole("seed", seed, 0, 2**32 - 1)
     for method in methods:
-        if method not in METHODS:
+        if method not in [*METHODS]:  # a list is no key
             raise ValueError(f"method must be one of {list(METHODS)}, not {method!r}")
         require("book", *NEEDS.get(method, []))
 
@@ -298,17 +396,21 @@ def pick(
 ) -> Summary:
     """Choose among sentences whose vectors, of length 1, are known.
 
+    A part without a word is chosen only where all are such.
+
     Raises:
         ValueError, ModuleNotFoundError: as `summarize`.
     """
-    check_choice(count, [method])
+    check_choice(count, [method], seed)
     first = {part: i for i, part in reversed(list(enumerate(parts)))}
-    different = sorted(first.values())
+    every = sorted(first.values())
+    different = [i for i in every if not is_label(parts[i])] or every
     weights = np.ones(len(different))
     if len(different) > count:
         weights = METHODS[method](vectors[different], count, seed)
     best = np.argsort(-weights, kind="stable")[:count]
-    of = dict(zip(different, weights, strict=True))
+    of = dict.fromkeys(every, weights.min())  # a label's
+    of |= zip(different, weights, strict=True)
     return Summary(
         list(parts),
         np.array([of[first[part]] for part in parts]),
@@ -330,10 +432,13 @@ def summarize(
     A sentence that occurs twice, letter for letter, is one: its
     first place counts. A text with no more than `count` different
     sentences is its own summary. Of a sentence longer than 256
-    tokens the beginning is read.
+    tokens the beginning is read. What holds no word, such as *1.*,
+    or one and its number, as *Step 1.*, belongs to the sentence
+    after it.
 
     Args:
-        text: of any length, or its sentences already.
+        text: of any length, or its sentences already; of these one
+            without a word is not chosen.
         count: sentences in the summary.
         method: "graph", "centroid" or "clusters"; "first" and
             "random" to compare with.
@@ -342,17 +447,17 @@ def summarize(
         seed: of "clusters" and of "random".
 
     Raises:
-        TypeError: no text, or a count that is no whole number.
-        ValueError: no sentence, a count below 1, another method.
-        ModuleNotFoundError: "graph" needs networkx and scipy,
-            "clusters" scikit-learn.
+        TypeError: no text; a count or seed that is no whole number.
+        ValueError: no sentence, a count below 1, a seed below 0,
+            another method.
+        ModuleNotFoundError: "clusters" needs scikit-learn.
 
     >>> summary = summarize(["One is odd.", "Two is even."], 1)
     >>> summary.text
     'One is odd.'
     """
-    check_choice(count, [method])
-    parts = sentences(text) if isinstance(text, str) else list(text)
+    check_choice(count, [method], seed)
+    parts = to_parts(text)
     if not parts:
         raise ValueError("the text has no sentence")
     vectors = embed(parts, model=model, device=device)
@@ -376,7 +481,7 @@ def highlight_summary(summary: Summary) -> str:
             f'<tr><td style="width: 4.5em; vertical-align: top; padding-top: 0.5em">{bar}</td>'
             f'<td style="text-align: left">{text}</td></tr>'
         )
-    return f"<table>{''.join(rows)}</table>"
+    return f'<table class="{PLAIN}">{"".join(rows)}</table>'
 
 
 class Page(NamedTuple):
@@ -402,13 +507,13 @@ def mixed_pages(split: str, count: int = 200, seed: int = 0) -> list[Page]:
         seed: of the draw.
 
     Raises:
+        TypeError: a count that is no whole number.
         ValueError: more pages than leads with four sentences.
     """
     chance = random.Random(seed)
     parts = [(one.title, sentences(one.text)) for one in leads(split)]
     long = [one for one in parts if len(one[1]) >= 4]
-    if not 1 <= count <= len(long):
-        raise ValueError(f"count is {count}, not 1 to {len(long)}")
+    count = check_whole("count", count, 1, len(long))
     pages = []
     for title, mine in chance.sample(long, count):
         rest = [one for one in parts if one[0] != title]
@@ -483,14 +588,30 @@ def read_summaries(path: str | PathLike[str]) -> list[Reference]:
 ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
+class Stems:
+    """What `RougeScorer` asks for words: `cut_words`, lower-case, the long ones by their stems."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
+
+        self.stem = PorterStemmer().stem
+
+    def tokenize(self, text: str) -> list[str]:
+        found = [word.lower() for word in cut_words(text)]
+        return [self.stem(word) if len(word) > 3 else word for word in found]
+
+
 def rouge(summary: str, reference: str) -> dict[str, float]:
     """Give ROUGE-1, -2 and -L, F-measures from 0 to 1, of stemmed words.
 
     ROUGE-L takes each text as one row of words. Papers on news often
     mean `rougeLsum`, which goes sentence by sentence and is mostly
-    higher.
+    higher. Words are those of any script, where rouge-score by itself
+    knows a to z and digits; of ASCII text the figures are its own.
+    Stems are English; Chinese and Thai go by letters.
 
     Raises:
+        TypeError: not two strings.
         ModuleNotFoundError: rouge-score is not installed.
 
     Source: Lin 2004, ROUGE; the package rouge-score.
@@ -498,8 +619,11 @@ def rouge(summary: str, reference: str) -> dict[str, float]:
     require("book", "rouge_score")
     from rouge_score.rouge_scorer import RougeScorer
 
-    found = RougeScorer(ROUGE, use_stemmer=True).score(reference, summary)
-    return {name: found[name].fmeasure for name in ROUGE}
+    for name, text in [("summary", summary), ("reference", reference)]:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a string, not {text!r}")
+    found = RougeScorer(ROUGE, tokenizer=Stems()).score(reference, summary)
+    return {name: float(found[name].fmeasure) for name in ROUGE}
 
 
 def evaluate_summaries(
@@ -529,16 +653,21 @@ def evaluate_summaries(
         the ends of its 95 % bootstrap interval.
 
     Raises:
-        ValueError: no text, or one without a sentence; a count below
-            1, another method.
+        TypeError: methods that are one string; a count or draws of
+            another type.
+        ValueError: no text, or one without a sentence; a count or
+            draws below 1, another method.
         ModuleNotFoundError: rouge-score is not installed, or what a
             method needs.
     """
+    if isinstance(methods, str):
+        raise TypeError(f"methods must be a list; for one, give [{methods!r}]")
+    draws = check_whole("draws", draws, 1)
     check_choice(count, methods)
     require("book", "rouge_score")
     if not references:
         raise ValueError("there is no text to summarise")
-    parts = [sentences(one.article) for one in references]
+    parts = [to_parts(one.article) for one in references]
     if [] in parts:
         number = parts.index([]) + 1
         raise ValueError(f"text {number} of {len(parts)} has no sentence: leave it out")

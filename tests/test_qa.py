@@ -1,6 +1,7 @@
 """Questions: the file format, the official metric, windows, spans, answers."""
 
 import gzip
+import html
 import json
 import math
 import re
@@ -191,6 +192,14 @@ def test_what_cannot_be_evaluated():
         evaluate([asked("a")], {}, version="1.1")
     with pytest.raises(ValueError, match="not '3'"):
         evaluate([asked("a", "x")], {}, version="3")
+    with pytest.raises(TypeError, match="not be list"):
+        evaluate([asked("a", "x")], ["x"])
+    with pytest.raises(TypeError, match='a: an answer must be a string, "" for none, not None'):
+        evaluate([asked("a", "x")], {"a": None})
+    with pytest.raises(ValueError, match="0 questions with 0 answers"):
+        best_threshold([], [])
+    with pytest.raises(ValueError, match="1 questions with 0 answers"):
+        best_threshold([asked("a", "x")], [])
 
 
 @settings(max_examples=100, deadline=None)
@@ -404,6 +413,58 @@ def test_no_strings_are_an_error():
 
 
 @pytest.mark.parametrize(
+    ("more", "error", "said"),
+    [
+        ({"longest": 0}, ValueError, "longest is 0, not 1 or more"),
+        ({"longest": -1}, ValueError, "longest is -1, not 1 or more"),
+        ({"longest": 1.5}, TypeError, "longest must be a whole number, not 1.5"),
+        ({"others": -1}, ValueError, "others is -1, not 0 or more"),
+        ({"others": "2"}, TypeError, "others must be a whole number, not '2'"),
+        ({"batch_size": 0}, ValueError, "batch_size is 0, not 1 or more"),
+        ({"batch_size": -1}, ValueError, "batch_size is -1, not 1 or more"),
+        ({"batch_size": None}, TypeError, "batch_size must be a whole number, not None"),
+        ({"max_length": "9"}, TypeError, "max_length must be a whole number, not '9'"),
+        ({"max_length": 0}, ValueError, "max_length is 0"),
+        ({"doc_stride": 1.5}, TypeError, "doc_stride must be a whole number, not 1.5"),
+        ({"doc_stride": 0}, ValueError, "doc_stride is 0"),
+        ({"threshold": math.nan}, ValueError, "threshold is nan"),
+    ],
+)
+def test_numbers_that_cannot_be(more, error, said, monkeypatch):
+    one = Question("", "", "Who?", "The dog bit the man.", (), ())
+    monkeypatch.setattr(qa, "load", lambda *args: pytest.fail("loaded before it was checked"))
+    for some in ([one], []):  # and where there is nothing to answer
+        with pytest.raises(error, match=said):
+            answer_all(some, model="minilm-qa", **more)
+    if "batch_size" not in more:
+        with pytest.raises(error, match=said):
+            answer(one.question, one.context, model="minilm-qa", **more)
+
+
+def test_numbers_of_numpy_are_numbers():
+    many = {"others": np.int64(2), "longest": np.int32(9), "max_length": np.int64(40)}
+    found = answer("Who?", "The dog bit the man.", model=READER, **many)
+    assert found == answer("Who?", "The dog bit the man.", model=READER, others=2, longest=9)
+
+
+@pytest.mark.parametrize("questions", ["ab", [("Who?", "The dog.")], [None]])
+def test_what_is_no_question(questions):
+    with pytest.raises(TypeError, match="question 0 must be a Question, not"):
+        answer_all(questions, model=READER)
+
+
+def test_an_answer_of_another_text_is_not_marked():
+    with pytest.raises(ValueError, match="'dog' is not at 4 of this text"):
+        qa.highlight("The cat.", Answer("dog", 4, 7, 1.0, 0.5, 0.0))
+
+
+def test_pages_are_counted():
+    for count, error in [(0, ValueError), (10**6, ValueError), (1.5, TypeError)]:
+        with pytest.raises(error, match="count"):
+            leadqa_pages("dev", count)
+
+
+@pytest.mark.parametrize(
     "context",
     ["dog", "😀", "🧑‍🚀 flew", "שלום עולם", "مرحبا بالعالم", "a\u0301b", "x" * 300, "??? !!"],
 )
@@ -432,6 +493,16 @@ def test_many_are_each_alone_and_nothing_is_empty():
         assert (alone.text, alone.start) == (found.text, found.start)
         assert alone.probability == pytest.approx(found.probability, abs=1e-5)
     assert answer_all([], model=READER) == []
+
+
+@pytest.mark.parametrize("context", ["It cost $5, not $10 <b>.", r"Is \(x\) it? \[y\]", "$$\n$$ x"])
+def test_a_highlighted_text_is_escaped_and_no_formula(context):
+    for found in (Answer(context[3:6], 3, 6, 1.0, 0.5, 0.0), Answer("", 0, 0, 0.0, 1.0, 0.0)):
+        shown = qa.highlight(context, found)
+        assert shown.startswith('<span class="mathjax_ignore tex2jax_ignore">')
+        assert shown.endswith("</span>") and shown.count("<span") == shown.count("</span>") == 1
+        plain = re.sub("<(?!br)[^>]*>", "", shown).replace("<br>", "\n")
+        assert html.unescape(plain) == context
 
 
 # Files

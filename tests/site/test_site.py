@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 
 from minibert.inside import Attention, attention_view
+from minibert.qa import Answer, highlight
+from minibert.sentences import Summary, highlight_summary
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("MINIBERT_SITE", ROOT / "_build" / "html"))
@@ -163,6 +165,31 @@ def test_the_folder_opens_without_a_server(page, server):
     assert page.errors == []
     page.goto((SITE / "search.html").as_uri() + "?q=attention")
     page.locator("#search-results ul.search li").first.wait_for()
+
+
+# A page with MathJax set to take dollars too, as JupyterLab sets it.
+DOLLARS = """<script>window.MathJax = {tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]]}}</script>
+<script src="mathjax/tex-mml-chtml.js"></script><div id="plain">%s</div><div id="ours">%s%s</div>"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The lamp cost $5 in May, and not $10 in June.", r"It is \(x\) here.",
+        "$$ twice $$ and more", r"It is \[ y \] here.", r"a \begin{align} b \end{align} c",
+        r"as \ref{a} has it", "one $a$ line\nand $b$ more",
+    ],
+)  # fmt: skip
+def test_text_of_users_is_no_formula(page, server, text):
+    summary = Summary([text, "b"], np.array([1.0, 0.0]), (0,))
+    shown = highlight(text, Answer(text[4:8], 4, 8, 1.0, 0.5, 0.0)), highlight_summary(summary)
+    body = DOLLARS % (f"<p>{text}</p>", *shown)
+    page.route("**/dollars.html", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.goto(f"{server}/dollars.html")
+    formulas_settle(page)
+    assert page.locator("#plain mjx-container").count() > 0
+    assert page.locator("#ours mjx-container").count() == 0
+    assert " ".join(text.split()) in " ".join(page.locator("#ours").inner_text().split())
 
 
 def test_attention_answers_the_pointer(page, server):
