@@ -208,6 +208,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("text", nargs="+",
                      help="'leads', a folder of .txt files, or several")  # fmt: skip
     one.add_argument("folder", type=Path, help="where the run is kept")
+    one.add_argument("--whole-lines", action="store_true",
+                     help="a line of a .txt file is a sentence (default: paragraphs "
+                     "are joined, then cut into sentences)")  # fmt: skip
     one.add_argument("--start", help="weights to go on from: a name or folder "
                      "(default: a model from nothing)")  # fmt: skip
     one.add_argument("--train-last", type=natural, metavar="N",
@@ -386,11 +389,11 @@ def make_model(
     return model
 
 
-def read_text(name: str, split: str = "train") -> Iterator[list[str]]:
+def read_text(name: str, split: str = "train", whole_lines: bool = False) -> Iterator[list[str]]:
     """Give the documents of a text by its name: 'leads', or a folder."""
     if name == "leads":
         return (sentences(one.text) for one in leads(split))
-    return text_files(name)
+    return text_files(name, whole_lines=whole_lines)
 
 
 def run_pretrain(args: argparse.Namespace) -> None:
@@ -410,13 +413,15 @@ def run_pretrain(args: argparse.Namespace) -> None:
         print(config)
         print(model.config)
         print(f"{world} process(es) on {device}")
-    held_out = None
+    held_out, pairs = None, config.task is not None
     own = args.folder / (f"corpus-{rank}" if world > 1 else "corpus")
     if "leads" in args.text:
         unseen = read_text("leads", "dev")
-        held_out = write_corpus(unseen, tokenizer, own / "dev", config.max_length)
-    documents = chain.from_iterable(map(read_text, args.text))
-    corpus = write_corpus(documents, tokenizer, own, config.max_length)
+        held_out = write_corpus(unseen, tokenizer, own / "dev", config.max_length, pairs)
+    documents = chain.from_iterable(
+        read_text(name, whole_lines=args.whole_lines) for name in args.text
+    )
+    corpus = write_corpus(documents, tokenizer, own, config.max_length, pairs)
     pretrain(model, tokenizer, corpus, config, args.folder, held_out=held_out)
     if rank == 0:
         print(f"The model is in {args.folder / 'model'}; {own} may be deleted")

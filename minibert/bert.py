@@ -110,10 +110,10 @@ class BertConfig:
         """
         return cls(**split_fields(text))
 
-    @classmethod
+    @staticmethod
     def from_pretrained(
-        cls, name_or_path: str | Path, **changes: Any
-    ) -> Self:
+        name_or_path: str | Path, **changes: Any
+    ) -> "BertConfig":
         """Read the `config.json` of a folder, a name or a hub id.
 
         Args:
@@ -125,7 +125,7 @@ class BertConfig:
             TypeError, ValueError: as `from_json`, naming the file.
         """
         folder = find_folder(name_or_path, ["config.json"])
-        return replace(read_config(folder, cls), **changes)
+        return replace(read_config(folder), **changes)
 
     def to_json(self) -> str:
         """Write every field as the text of a `config.json`."""
@@ -615,19 +615,14 @@ def find_folder(
     return resolve(name_or_path, wanted, revision)
 
 
-Config = TypeVar("Config", bound=BertConfig)
-
-
-def read_config(
-    folder: Path, kind: type[Config] = BertConfig  # type: ignore[assignment]
-) -> Config:
+def read_config(folder: Path) -> BertConfig:
     """Read `config.json` of a folder, and name it in every error."""
     file = folder / "config.json"
     if not is_there(file):
         raise FileNotFoundError(f"there is no config.json in {folder}")
     text = read_text(file)
     with naming(file):
-        return kind.from_json(text)
+        return BertConfig.from_json(text)
 
 
 @contextlib.contextmanager

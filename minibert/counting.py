@@ -340,7 +340,7 @@ def memory(
 
     The arguments and errors are those of `activations`. Gradients
     grow while activations are let go, so on the way back the peak
-    stays below the sum, but for what a head adds: it is not counted.
+    stays below the sum, but for what a head adds, uncounted here.
     An optimizer's step has scratch of its own.
 
     >>> memory(BertConfig(), 8, 128)["activations"] // 2**20

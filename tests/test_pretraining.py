@@ -583,6 +583,18 @@ def test_command_line_reads_several_texts_one_after_the_other(folder_of_text, tm
         assert said["documents"] == 4 + number and said["sentences"] == 36 + 3 * number
 
 
+def test_command_line_trains_on_titles(tmp_path):
+    """Masked words alone, of documents of one sentence; each line is one."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    titles = "\n\n".join(f"A dog of {number} years" for number in range(40))
+    (folder / "titles.txt").write_text(titles, encoding="utf-8")
+    more = ["--task", "words", "--whole-lines"]
+    assert main(["pretrain", str(folder), str(tmp_path / "run"), *SMALL, *more]) == 0
+    BertForMaskedLM.from_pretrained(tmp_path / "run" / "model")
+    assert main(["pretrain", str(folder), str(tmp_path / "pairs"), *SMALL]) == 1
+
+
 def test_command_line_goes_on_from_other_weights(folder_of_text, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["pretrain", str(folder_of_text), str(first), *SMALL]) == 0

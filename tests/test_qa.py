@@ -699,7 +699,7 @@ def test_train_learns_from_files_and_keeps_what_was_trained(tmp_path, start, cap
         json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     assert log[-1]["leadqa_f1"] >= log[-1]["leadqa_exact_match"] >= 0
-    kept = BertForQuestionAnswering.from_pretrained(run / "trained").state_dict()
+    kept = BertForQuestionAnswering.from_pretrained(run / "trained", base=start).state_dict()
     whole = BertForQuestionAnswering.from_pretrained(run / "model").state_dict()
     begun = BertForQuestionAnswering.from_pretrained(start).state_dict()
     for name, tensor in whole.items():
