@@ -314,7 +314,7 @@ def word_states(
 
     Returns:
         Which of the texts hold it, n of them, and (n, L + 1, H):
-        layer 0 is the sum of the embeddings.
+        after 0 layers, which is the embeddings, to after all L.
 
     Raises:
         TypeError: one string, or something that is none.
