@@ -361,15 +361,18 @@ def from_hub(
     if not owner.strip(".~") or not rest or "/" in rest:
         raise FileNotFoundError(
             f"cannot find {name!r}: {tried[0]}; it is no shipped name "
-            f"(there are {', '.join(shipped(files))}) and no hub id (owner/name, such as "
-            "google-bert/bert-base-uncased)"
+            f"(there are {', '.join(shipped(files))}) and no hub id "
+            "(owner/name, such as google-bert/bert-base-uncased)"
         )
     import huggingface_hub
 
     revision = revision or REVISIONS.get(name)
+    hub = huggingface_hub.HfApi()
     for offline in (True, False):
         where = "the hub's cache" if offline else "the hub"
         try:
+            if not offline:  # without a network, a fetch asks for 26 s
+                hub.model_info(name, revision=revision, timeout=5)
             folder = Path(
                 huggingface_hub.snapshot_download(
                     name,

@@ -102,8 +102,8 @@ def embed(
         device: where to put a model that is named; None for the
             best.
         pool: makes one vector of a text's tokens.
-        layer: whose output is pooled: 0 the embeddings, -1 the last;
-            None pools them all.
+        layer: after how many layers to pool: 0 the embeddings, -1
+            all; None pools after each.
         unit: whether to divide each vector by its length, so that a
             product of two is their cosine.
         max_length: tokens, at most the model's own; 256 is what

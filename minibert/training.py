@@ -508,6 +508,11 @@ class Run:
                 ". A run whose rate has fallen to 0 is not made longer: "
                 f"begin in another folder, from {self.folder / 'model'}"
             )
+        elif said.get("starting weights") != self.said["starting weights"]:
+            hint = (
+                ". A model that was trained since is another one: make or "
+                "load it anew"
+            )
         if differ:
             raise ValueError(
                 f"{self.folder} holds another run: {'; '.join(differ)}. "

@@ -674,6 +674,7 @@ def test_a_cache_with_only_a_tokenizer_is_passed_over(
         return str(cache if local_files_only else folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
     for files in ((), ("vocab.txt", "tokenizer_config.json"), ("config.json",)):
         for file in files:
             (cache / file).write_text("{}", encoding="utf-8")

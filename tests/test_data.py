@@ -407,12 +407,34 @@ def test_the_network_is_asked_last_and_for_few_files(hub, monkeypatch):
         folder.mkdir()
         return str(folder)
 
+    asked = []
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(
+        huggingface_hub.HfApi, "model_info", lambda _, name, **how: asked.append((name, how))
+    )
     assert resolve("google-bert/bert-base-uncased") == hub / "fetched"
+    assert asked == [("google-bert/bert-base-uncased", {"revision": REVISION, "timeout": 5})]
     assert [c["local_files_only"] for c in calls] == [True, False]
     for call in calls:
         assert call["revision"] == REVISION
         assert call["allow_patterns"] == ["*.json", "*.safetensors", "vocab.txt"]
+
+
+@pytest.mark.parametrize("revision", [None, "main", "2" * 40])
+def test_without_a_network_it_says_so_soon(hub, monkeypatch, revision):
+    """One question, with a limit, in place of the five tries of a fetch."""
+
+    def model_info(self, name, *, revision, timeout):
+        raise OSError(f"no network for {revision}")
+
+    def snapshot_download(name, **options):
+        assert options["local_files_only"], "a fetch was tried"
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(FileNotFoundError, match=f"no network for {revision or REVISION}"):
+        resolve("google-bert/bert-base-uncased", revision=revision)
 
 
 @pytest.mark.parametrize("name", ["nope", "", "a/b/c", "/no/such/folder", "./x", "~/x"])
