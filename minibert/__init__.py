@@ -5,4 +5,4 @@ Import from the modules, which follow the book: `minibert.transformer`,
 `minibert.counting`. This file imports none of them, so that `import minibert` is free.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
