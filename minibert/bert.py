@@ -13,6 +13,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 import warnings
 from collections.abc import (
     Callable,
@@ -189,8 +190,8 @@ def check_config(config: BertConfig) -> None:
                 f"{FIXED[name][0]!r}: with other weights than BERT's own, "
                 "use the transformers library"
             )
-    base = config.extra.get("base_model", "")
-    if not isinstance(base, str):
+    base = config.extra.get("base_model")
+    if base is not None and not isinstance(base, str):
         raise TypeError(f"base_model must be a name, not {base!r}")
 
 
@@ -258,7 +259,9 @@ class BertPreTrainedModel(nn.Module):
         """Give the token table, and what is tied to it, `size` rows.
 
         A new row is the mean of the old ones, so that it begins as
-        no piece in particular. What is beyond `size` is cut off.
+        no piece in particular. What is beyond `size` is cut off. An
+        optimiser that was made before holds the old table: make it
+        again.
 
         Args:
             size: V, the number of pieces that the tokenizer has.
@@ -271,7 +274,8 @@ class BertPreTrainedModel(nn.Module):
         """
         config = replace(self.config, vocab_size=size)
         for name, old in list(self.named_parameters()):
-            if name.endswith((TABLE, "predictions.bias")):
+            tied = name.endswith((TABLE, "predictions.bias"))
+            if tied and len(old) == self.config.vocab_size:
                 mean = old.detach().mean(0, keepdim=True)
                 more = mean.expand(max(size - len(old), 0), *old.shape[1:])
                 put(self, name, torch.cat([old.detach()[:size], more]))
@@ -339,7 +343,7 @@ class BertPreTrainedModel(nn.Module):
             state = base_weights(base, config) | state
         check_depth(config, state, folder)
         make = partial(cls, config, **options)
-        model = make_empty(make, folder)
+        model = make_empty(make, cls, folder).to(dtype)
         fill(model, state, folder, dtype, ignore_mismatched_sizes)
         return model.eval()
 
@@ -696,7 +700,12 @@ def named_base(config: BertConfig, folder: Path) -> str | None:
 
 def base_weights(name: str | Path, config: BertConfig) -> dict[str, Tensor]:
     """Read the encoder that a folder's weights were trained on."""
-    state = read_weights(find_folder(name, ["*.safetensors"]))
+    folder = find_folder(name, ["*.safetensors"])
+    state = read_weights(folder)
+    if is_there(folder / "config.json"):  # it may have a base of its own
+        further = named_base(read_config(folder), folder)
+        if further is not None:
+            state = base_weights(further, config) | state
     kept = {}
     for key, tensor in state.items():
         layer = re.search(r"encoder\.layer\.(\d+)\.", key)
@@ -785,7 +794,9 @@ def drop_tied(
     """Take out copies of a tied weight; refuse one that differs."""
     for name, original in model.tied.items():
         copy, kept = found.pop(name, None), found.get(original)
-        if copy is not None and kept is not None and not copy.equal(kept):
+        if copy is not None and kept is None:
+            found[original] = copy  # under the other of its two names
+        elif copy is not None and kept is not None and not copy.equal(kept):
             raise ValueError(
                 f"{folder}: {name} differs from {original}, but in this "
                 "model they are one"
@@ -809,13 +820,16 @@ def check_depth(
         )
 
 
-def make_empty(make: Callable[[], Kind], folder: Path) -> Kind:
-    """Make a model without numbers; name the folder in its errors."""
-    with naming(folder), torch.device("meta"):
-        model = make()
-    if any(buffer.is_meta for buffer in model.buffers()):
-        model = make()  # one of its own kind: what it holds is its own
-    return model
+def make_empty(make: Callable[[], Kind], kind: type, folder: Path) -> Kind:
+    """Make a model without numbers, on meta; name the folder in its errors.
+
+    That is for the classes of this package, which hold parameters that
+    `initialise` draws, and nothing else. Another is made as it says.
+    """
+    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    where = "meta" if ours else torch.get_default_device()
+    with naming(folder), torch.device(where):
+        return make()
 
 
 def put(model: nn.Module, name: str, tensor: Tensor) -> None:
@@ -863,11 +877,15 @@ def fill(
     device = torch.get_default_device()
     kept = from_huggingface({k: v for k, v in found.items() if k in wanted})
     own = {  # what was joined is new already
-        name: (x if ".qkv." in name else owned(x)).to(device, dtype)
+        name: (x if ".qkv." in name else owned(x)).to(device)
         for name, x in kept.items()
     }
-    model.load_state_dict(own, strict=False, assign=True)
+    own = {k: x.to(dtype) if x.is_floating_point() else x for k, x in own.items()}
+    empty = any(one.is_meta for one in model.parameters())
+    model.load_state_dict(own, strict=False, assign=empty)
     new = {name for name, one in model.named_parameters() if one.is_meta}
+    if not new:
+        return
     for name in new:
         like = model.get_parameter(name)
         put(model, name, torch.empty_like(like, dtype=dtype, device=device))
@@ -893,7 +911,7 @@ def check_tensor(
             f"{folder}: {name} is {tuple(tensor.shape)}, but the config "
             f"makes it {tuple(wanted.shape)}{hint}"
         )
-    if not tensor.is_floating_point():
+    if wanted.is_floating_point() and not tensor.is_floating_point():
         raise ValueError(
             f"{folder}: {name} is {tensor.dtype}: a quantised file, which "
             "this model does not read"
@@ -934,6 +952,18 @@ def warn_names(
         warnings.warn("; ".join([f"{folder}", *said]), stacklevel=4)
 
 
+def apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give each tensor memory of its own on the CPU, as safetensors wants it."""
+    out: dict[str, Tensor] = {}
+    seen = set()
+    for name, tensor in state.items():
+        one = tensor.detach().contiguous().cpu()
+        place = one.untyped_storage().data_ptr()
+        out[name] = one.clone() if place in seen else one
+        seen.add(place)
+    return out
+
+
 def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
     """Write a model's files aside, then move them into place."""
     state = to_huggingface(model.state_dict())
@@ -950,8 +980,7 @@ def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as aside:
         new = Path(aside)
         (new / "config.json").write_text(config.to_json(), encoding="utf-8")
-        whole = {name: tensor.contiguous() for name, tensor in state.items()}
-        save_file(whole, new / "model.safetensors", metadata={"format": "pt"})
+        save_file(apart(state), new / "model.safetensors", metadata={"format": "pt"})
         # safetensors lets only the owner read; let whom config.json lets
         mode = (new / "config.json").stat().st_mode & 0o777
         os.chmod(new / "model.safetensors", mode)
@@ -993,9 +1022,10 @@ def load(
             )
     elif isinstance(model, (str, PathLike)):
         folder = find_folder(model, ["*.safetensors", "config.json"])
-        times = [one.lstat().st_mtime_ns for one in folder.iterdir()]
+        files = [(one.name, one.stat()) for one in folder.iterdir() if one.exists()]
+        seen = tuple(sorted((n, s.st_mtime_ns, s.st_size, s.st_ino) for n, s in files))
         where = best_device() if device is None else torch.empty(0, device=device).device
-        ours, tokenizer = load_once(kind, folder, max(times), where)  # type: ignore[arg-type]
+        ours, tokenizer = load_once(kind, folder.resolve(), seen, where)  # type: ignore[arg-type]
     else:
         raise TypeError(
             "model must be a name, a folder, or a model and its "
@@ -1009,13 +1039,17 @@ def load(
     return ours, tokenizer
 
 
+LOADING = threading.Lock()
+
+
 @lru_cache(maxsize=4)
 def load_once(
-    kind: type[Kind], folder: Path, changed: int, device: torch.device
+    kind: type[Kind], folder: Path, seen: tuple[Any, ...], device: torch.device
 ) -> tuple[Kind, Tokenizer]:
-    """Read a folder; `changed` makes a new reading of a new file."""
-    # Kept for all who ask: no tensors of one caller's inference mode.
-    with torch.inference_mode(False), warnings.catch_warnings():
+    """Read a folder; what was `seen` there makes a new reading of a new file."""
+    # Kept for all who ask: no tensors of one caller's inference mode. One at a
+    # time, since what warnings are shown is a matter of the whole process.
+    with LOADING, torch.inference_mode(False), warnings.catch_warnings():
         # of other heads in the file
         only = r"(?s)(?!.*not in the file).*has no use for it"
         warnings.filterwarnings("ignore", only)

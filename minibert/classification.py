@@ -179,8 +179,8 @@ def label_names(config: BertConfig) -> list[str]:
         ValueError: it names none, one twice, or skips a number.
     """
     names = config.extra.get("id2label")
-    saved_as = config.extra.get("architectures") or [""]
-    if names is None and saved_as[0].endswith("Classification"):
+    saved_as = str(config.extra.get("architectures"))
+    if names is None and "Classification" in saved_as:
         names = {"0": "LABEL_0", "1": "LABEL_1"}  # theirs, unsaid
     if not isinstance(names, Mapping):
         raise ValueError(
@@ -381,7 +381,7 @@ def collate(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
             ]
         batch[name] = torch.tensor(column)
     mask = torch.arange(longest) < sizes[:, None]  # (B, S)
-    return batch | {"attention_mask": mask.long()}
+    return {"attention_mask": mask.long()} | batch  # or a row's own
 
 
 POOL = 32  # batches that are sorted by length together
@@ -397,6 +397,7 @@ class FineTuningData:
         rows: as `collate` takes them, with labels.
         config: the run's numbers.
         pad_id: the id of [PAD].
+        floats: whether labels are numbers, not classes.
 
     Raises:
         TypeError, ValueError: no rows, or one that is not like the
@@ -408,8 +409,9 @@ class FineTuningData:
         rows: Sequence[Row],
         config: TrainingConfig,
         pad_id: int,
+        floats: bool = False,
     ) -> None:
-        self.rows = check_rows(rows)
+        self.rows = check_rows(rows, floats)
         self.config, self.pad_id = config, pad_id
         self.size = min(config.batch_size, len(rows))
         self.steps = len(rows) // self.size  # of an epoch
@@ -456,7 +458,7 @@ class FineTuningData:
 IDS = {"input_ids", "token_type_ids", "position_ids", "attention_mask"}
 
 
-def check_rows(rows: Sequence[Row]) -> list[Row]:
+def check_rows(rows: Sequence[Row], floats: bool = False) -> list[Row]:
     """Give rows in Python's own numbers, all alike, or name one that is not.
 
     Labels may be of any library: what counts as a number is taken.
@@ -480,7 +482,10 @@ def check_rows(rows: Sequence[Row]) -> list[Row]:
                 f"row {number} has no labels, but {has}: there is nothing "
                 "to learn from it"
             )
-        new = {k: plain(x, f"{k} of row {number}") for k, x in row.items()}
+        new = {
+            k: plain(x, f"{k} of row {number}", floats and k == "labels")
+            for k, x in row.items()
+        }
         if out and [*map(kind_of, new.items())] != [*map(kind_of, out[0].items())]:
             raise ValueError(
                 f"row {number} holds {dict(map(kind_of, new.items()))}, but row "
@@ -490,14 +495,17 @@ def check_rows(rows: Sequence[Row]) -> list[Row]:
     return out
 
 
-def plain(value: Any, name: str) -> Any:
+def plain(value: Any, name: str, floats: bool = False) -> Any:
     """Turn a number, or a list of them, into Python's own."""
-    first = value[0] if isinstance(value, list) and value else value
-    if type(first) is int:
-        return value
+    if not floats:
+        values = value if type(value) is list and value else [value]
+        if all(type(one) is int for one in values):
+            return value
     found = np.asarray(value)
     if found.dtype.kind == "b":
         found = found.astype(int)
+    if floats and found.dtype.kind in "iu":
+        found = found.astype(float)
     if found.dtype.kind == "O" and hasattr(value, "__index__"):
         return operator.index(value)
     if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size:
@@ -535,7 +543,9 @@ def fine_tune(
         tokenizer: the one that made the rows.
         rows: as `text_row` or `tag_row` makes them.
         config: the run's numbers.
-        folder: as in `train`; the end goes to its `model/`.
+        folder: as in `train`; the end goes to its `model/`. To go
+            on there, make the model as at first: a new head is drawn
+            by `torch.manual_seed`.
         evaluate: as in `train`.
         enough: as in `train`; see `patience`.
         progress: whether to show a bar.
@@ -547,7 +557,11 @@ def fine_tune(
         TypeError, ValueError: no rows, one that is not like the
             first or too long for the model; see `train`.
     """
-    data = FineTuningData(rows, config, tokenizer.pad_id)
+    floats = (
+        isinstance(model, BertForSequenceClassification)
+        and problem_of(model.config) != SINGLE
+    )
+    data = FineTuningData(rows, config, tokenizer.pad_id, floats)
     most = model.config.max_position_embeddings
     if data.lengths.max() > most:
         raise ValueError(
@@ -598,8 +612,11 @@ def predict(
     out: list[Tensor] = [torch.empty(0)] * len(rows)
     for at in range(0, len(order), batch_size):
         some = order[at : at + batch_size]
-        batch = collate([rows[i] for i in some], pad_id)
-        batch.pop("labels", None)
+        without = [
+            {k: x for k, x in rows[i].items() if k != "labels"}
+            for i in some
+        ]
+        batch = collate(without, pad_id)
         inputs = {k: x.to(model.device) for k, x in batch.items()}
         logits = model(**inputs).logits.float().cpu()
         for i, scores in zip(some, logits, strict=True):

@@ -214,11 +214,8 @@ def draw_pairs(
     of Lan et al. 2020, section 3.1.
     """
     begin, end, _ = corpus.chunks[rows].T
-    if task and (end - begin < 2).any():
-        raise ValueError(
-            "the corpus was built with pairs=False, for masked "
-            f"words alone (task None): for {task!r}, build it again"
-        )
+    if task:
+        check_chunks(begin, end)
     begun = begin + 1
     cut = chance.integers(begun, np.maximum(end, begun + 1))  # (n,)
     labels = chance.integers(0, 2 if task else 1, len(rows))
@@ -228,6 +225,7 @@ def draw_pairs(
     if task == "next":
         rows = elsewhere(corpus, rows, chance)
         begin, end, _ = corpus.chunks[rows].T
+        check_chunks(begin, end)
         cut = chance.integers(begin + 1, end)
         other = corpus.sentences[np.stack([cut, end], 1)]
         second = np.where(wrong, other, second)
@@ -243,6 +241,15 @@ def draw_pairs(
     room = max_length - 3
     spans = truncate_pairs(first, second, room, chance)
     return Pairs(*spans, labels)
+
+
+def check_chunks(begin: NDArray[np.int64], end: NDArray[np.int64]) -> None:
+    """Refuse chunks of one sentence: there is nothing to cut between."""
+    if (end - begin < 2).any():
+        raise ValueError(
+            "the corpus was built with pairs=False, for masked words "
+            "alone (task None): for pairs, build it again"
+        )
 
 
 def elsewhere(

@@ -34,6 +34,7 @@ from minibert.bert import (
     BertModel,
     BertPreTrainedModel,
     Kind,
+    base_weights,
     to_huggingface,
 )
 from minibert.data import sentences
@@ -180,6 +181,18 @@ class PretrainingConfig(TrainingConfig):
     whole_words: bool = False
     task: str | None = "next"
 
+    def __post_init__(self) -> None:
+        """Refuse what makes no run."""
+        super().__post_init__()
+        if self.max_length < 5:  # [CLS] a [SEP] b [SEP]
+            raise ValueError(f"max_length must be 5 or more, not {self.max_length}")
+        if not 0 < self.mask_probability <= 1:
+            raise ValueError(
+                f"mask_probability is {self.mask_probability}, not in (0, 1]"
+            )
+        if self.task not in ("next", "order", None):
+            raise ValueError(f'task is "next", "order" or None, not {self.task!r}')
+
 
 POOL = 32  # batches that are sorted by length together
 
@@ -318,7 +331,8 @@ def measure(
             guess = output.seq_relationship_logits.argmax(-1)
             right += int((guess == inputs["next_sentence_label"]).sum())
             rows += len(guess)
-    numbers = {"masked_accuracy": hits / chosen, "masked_loss": loss / chosen}
+    asked = max(chosen, 1)
+    numbers = {"masked_accuracy": hits / asked, "masked_loss": loss / asked}
     if rows:
         numbers["pair_accuracy"] = right / rows
     return numbers
@@ -490,6 +504,7 @@ def text_files(
     files = sorted(
         file for file in Path(folder).rglob("*")
         if file.suffix.lower() == ".txt" and not file.is_dir()
+        and not (file.parent / "tokenizer_config.json").exists()  # a model's
     )  # fmt: skip
     if not files:
         raise FileNotFoundError(f"there is no .txt file in {folder}")
@@ -614,23 +629,23 @@ def stack_layers(model: Kind, layers: int) -> Kind:
 def save_trained(
     model: BertPreTrainedModel, folder: str | Path, base: str
 ) -> None:
-    """Write only what was trained, in bfloat16, on top of `base`.
+    """Write what `base` does not hold, in bfloat16: what was trained.
 
-    `from_pretrained(folder)` takes the rest from `base`.
+    `from_pretrained(folder)` takes the rest from `base`; where that
+    does not ship, it must be named there, `base=...`.
 
     Args:
-        model: some of its parameters frozen, as they are in `base`.
+        model: some of its parameters as they are in `base`.
         folder: where `config.json` and `model.safetensors` go.
         base: the name of the model that it began as.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    trained = {n for n, p in model.named_parameters() if p.requires_grad}
-    state = {k: v for k, v in model.state_dict().items() if k in trained}
-    half = {
-        name: tensor.bfloat16().contiguous()
-        for name, tensor in to_huggingface(state).items()
-    }
+    known, half = base_weights(base, model.config), {}
+    for name, tensor in to_huggingface(model.state_dict()).items():
+        old = known.get(name)
+        if old is None or not old.float().equal(tensor.float().cpu()):
+            half[name] = tensor.bfloat16().contiguous()
     extra = {"base_model": base, "architectures": [type(model).__name__]}
     config = replace(model.config, extra=extra)
     save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
@@ -692,9 +707,9 @@ def pretrain(
         evaluate = partial(measure, data=unseen)
     facts = {
         "model": json.loads(sizes.to_json()),
-        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "trained": [n for n, p in model.named_parameters() if p.requires_grad],
         "corpus": {name: len(part) for name, part in corpus._asdict().items()},
-        "digest of the corpus": digest(part.data for part in corpus),
+        "digest of the corpus": digest(np.ascontiguousarray(part).data for part in corpus),
         "vocabulary": fingerprint(tokenizer),
     }
     log = train(

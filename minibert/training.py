@@ -31,6 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from minibert.bert import apart
 from minibert.device import best_device, best_dtype, slowdown
 
 __all__ = ["Piece", "TrainingConfig", "processes", "train"]
@@ -88,9 +89,14 @@ class TrainingConfig:
                 f"warmup is {self.warmup}, not 0 to {self.steps} steps"
             )
         for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(
                     f"{name} must be positive, not {getattr(self, name)}"
+                )
+        for name in ("weight_decay", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} must be 0 or more, not {getattr(self, name)}"
                 )
 
     def rate(self, step: int) -> float:
@@ -434,7 +440,7 @@ def evaluated(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
     with torch.no_grad():
         numbers = evaluate(model)
     model.train()
-    return numbers
+    return {name: float(value) for name, value in numbers.items()}
 
 
 class Run:
@@ -454,7 +460,8 @@ class Run:
         self.folder = Path(folder)
         self.log = self.folder / "log.jsonl"
         said = asdict(config) | dict(facts or {})
-        self.said = json.loads(json.dumps(said))
+        plain = json.dumps(said, default=lambda x: x.item())  # numpy's numbers
+        self.said = json.loads(plain)
 
     def checkpoints(self) -> list[Path]:
         """List what may be gone on from, the newest first."""
@@ -510,8 +517,9 @@ class Run:
             )
         elif said.get("starting weights") != self.said["starting weights"]:
             hint = (
-                ". A model that was trained since is another one: make or "
-                "load it anew"
+                ". A model that was trained since is another one, and so is "
+                "one with a new head, unless torch.manual_seed went before: "
+                "make or load it as at first"
             )
         if differ:
             raise ValueError(
@@ -621,7 +629,7 @@ def get_tensors(
     for name, parameter in model.named_parameters():
         for kind, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{kind}.{name}"] = value
-    return {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    return apart(tensors)
 
 
 def put_tensors(

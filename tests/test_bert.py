@@ -789,8 +789,10 @@ def test_loading_draws_nothing_at_random(folder: Path) -> None:
     state = torch.get_rng_state()
     BertModel.from_pretrained(folder)
     assert torch.get_rng_state().equal(state)
+    from minibert.classification import BertForSequenceClassification
+
     with pytest.warns(UserWarning, match="random"):
-        first = Head.from_pretrained(folder)
+        first = BertForSequenceClassification.from_pretrained(folder, labels=["a", "b"])
     assert not torch.get_rng_state().equal(state)  # a head is drawn, and nothing else
     torch.manual_seed(3)
     drawn = torch.empty_like(first.classifier.weight).normal_(std=SMALL.initializer_range)
@@ -1091,3 +1093,93 @@ def test_odd_configurations_go_in_and_out(odd: dict[str, object], tmp_path: Path
     assert same(back, theirs)
     for name, value in odd.items():
         assert getattr(back.config, name) == value
+
+
+# Classes of a user's own are made as they say
+
+
+class Mix(BertPreTrainedModel):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.initialise()
+        self.mix = nn.Parameter(torch.ones(3))
+        self.scale = nn.Parameter(torch.tensor(20.0))
+        self.rates = [x.item() for x in torch.linspace(0, 0.1, 3)]
+        self.weights = torch.tensor([1.0, 2.0])
+        self.norm = nn.BatchNorm1d(4)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.decoder.weight = self.bert.embeddings.token.weight
+        self.predictions = nn.Linear(config.hidden_size, 3)
+        self.turn = nn.utils.parametrizations.orthogonal(nn.Linear(4, 4))
+
+    def initialise(self) -> None:  # type: ignore[override]
+        """One that takes no names."""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_class_sets_itself_survives(folder: Path, dtype: torch.dtype) -> None:
+    with pytest.warns(UserWarning, match="not in the file"):
+        model = Mix.from_pretrained(folder, dtype=dtype)
+    assert model.mix.tolist() == [1, 1, 1] and model.scale == 20
+    assert model.weights.tolist() == [1, 2] and model.rates[2] == pytest.approx(0.1)
+    assert model.decoder.weight is model.bert.embeddings.token.weight
+    assert same(model.bert, BertModel.from_pretrained(folder, dtype=dtype, add_pooling_layer=False))
+    assert {p.dtype for p in model.parameters()} == {dtype}
+    model.resize_token_embeddings(70)
+    assert model.predictions.bias.shape == (3,)
+    if dtype == torch.float32:  # on the CPU, half numbers have no QR
+        model.turn(torch.ones(1, 4))
+
+
+def test_a_class_of_ones_own_comes_back_whole(folder: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="not in the file"):
+        model = Mix.from_pretrained(folder)
+    model.norm.num_batches_tracked += 5
+    model.mix.data += 1
+    model.save_pretrained(tmp_path / "own")
+    back = Mix.from_pretrained(tmp_path / "own")
+    assert back.norm.num_batches_tracked == 5 and back.mix.tolist() == [2, 2, 2]
+    assert back.decoder.weight is back.bert.embeddings.token.weight
+
+
+def test_a_decoder_alone_is_read_under_its_other_name(folder: Path) -> None:
+    """`transformers` writes `decoder.bias`; a file may hold it alone."""
+    from minibert.mlm import BertForMaskedLM
+
+    bias = torch.arange(61.0)
+    rewrite(folder, lambda s: prefixed(s) | {"cls.predictions.decoder.bias": bias})
+    with pytest.warns(UserWarning, match="random"):
+        model = BertForMaskedLM.from_pretrained(folder)
+    assert model.predictions.bias.equal(bias)
+
+
+@pytest.mark.parametrize("names", [[None], {}, "x", None])
+def test_odd_architectures_are_no_crash(folder: Path, names: object) -> None:
+    reconfigure(folder, architectures=names, base_model=None)
+    assert same(BertModel.from_pretrained(folder), small())
+
+
+def test_a_replaced_file_is_read_again_whatever_its_time(tmp_path: Path) -> None:
+    folder = small_folder(tmp_path / "model")
+    first, _ = load(BertModel, folder)
+    other = small_folder(tmp_path / "other")
+    torch.manual_seed(9)
+    BertModel(CONFIG_OF_FIVE).save_pretrained(other)
+    old = folder.stat().st_mtime - 9999
+    os.utime(other / "model.safetensors", (old, old))
+    os.replace(other / "model.safetensors", folder / "model.safetensors")
+    second, _ = load(BertModel, folder)
+    assert second is not first and not same(first, second)
+
+
+def test_one_name_in_two_places_is_two_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        small_folder(tmp_path / place / "model")
+        monkeypatch.chdir(tmp_path / place)
+        found.append(load(BertModel, "model")[0])
+    assert found[0] is not found[1]

@@ -659,3 +659,53 @@ def test_the_same_model_inside_transformers_trainer(tmp_path, tokenizer):
         trainer.train()
         assert trainer.evaluate()["eval_accuracy"] == 1
     assert next(iter(classify("a river flows", model=(model.eval(), tokenizer)))) == "river"
+
+
+def test_a_row_keeps_its_own_mask(tokenizer):
+    """Rows that come padded are computed as if they were not."""
+    model = random_model(BertForSequenceClassification)
+    bare = text_row(TEXTS[0], tokenizer, 1)
+    size = len(bare["input_ids"])
+    padded = {
+        "input_ids": bare["input_ids"] + [tokenizer.pad_id] * 9,
+        "attention_mask": [1] * size + [0] * 9, "labels": 1,
+    }  # fmt: skip
+    longer = {**padded, "input_ids": padded["input_ids"] + [7], "attention_mask": [1] * (size + 10)}
+    batch = collate([padded, longer], tokenizer.pad_id)
+    assert batch["attention_mask"].sum(1).tolist() == [size, size + 10]
+    a, b = predict(model, [bare], tokenizer.pad_id) + predict(model, [padded], tokenizer.pad_id)
+    assert_close(a, b, rtol=0, atol=1e-5)
+
+
+def test_predict_looks_at_no_labels(tokenizer):
+    model = random_model(BertForSequenceClassification)
+    odd = ("a", None, 2)
+    rows = [text_row(x, tokenizer) | {"labels": y} for x, y in zip(TEXTS, odd, strict=True)]
+    assert len(predict(model, rows, tokenizer.pad_id)) == 3
+
+
+@pytest.mark.parametrize(
+    ("problem", "labels"),
+    [
+        ("multi_label_classification", [[1, 0, 0], [True, False, True], np.array([0.0, 1, 1])]),
+        ("multi_label_classification", [np.array([True, False, True])] * 3),
+        ("regression", [[4, 3.5, 1], [4.5, 3, 1], [1, 1, 1]]),
+    ],
+)
+def test_numbers_that_are_no_classes_become_floats(problem, labels, tokenizer):
+    model = BertForSequenceClassification(TINY, NAMES, problem_type=problem)
+    rows = [text_row(x, tokenizer) | {"labels": y} for x, y in zip(TEXTS, labels, strict=True)]
+    config = TrainingConfig(steps=3, batch_size=1, log_every=1)
+    assert len(fine_tune(model, tokenizer, rows, config, progress=False)) == 3
+
+
+def test_numbers_of_an_evaluation_may_be_of_any_library(tokenizer, tmp_path):
+    config = TrainingConfig(
+        steps=np.int64(2), batch_size=4, learning_rate=np.float32(1e-3), evaluate_every=1
+    )
+    log = fine_tune(
+        random_model(BertForSequenceClassification), tokenizer, some_rows(8), config, tmp_path,
+        evaluate=lambda model: {"a": np.float32(0.5), "b": torch.tensor(2), "c": np.int64(3)},
+        progress=False,
+    )  # fmt: skip
+    assert (log[-1]["a"], log[-1]["b"], log[-1]["c"]) == (0.5, 2, 3)

@@ -1,6 +1,7 @@
 """Pre-training: the model, the data on disk, own text, several processes."""
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import time
 import tracemalloc
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -711,3 +713,62 @@ def test_command_line_keeps_memory_flat_over_many_shapes():
     command = [sys.executable, "-c", SHAPES]
     grown = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
     assert float(grown.split()[-1]) < 100  # megabytes; it is several hundred without
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"max_length": 4}, "max_length must be 5"), ({"mask_probability": 0}, "mask_probability"),
+        ({"mask_probability": math.nan}, "mask_probability"), ({"task": "words"}, "task is"),
+        ({"weight_decay": -1}, "weight_decay"), ({"seed": -1}, "seed"),
+        ({"learning_rate": math.inf}, "learning_rate"),
+        ({"weight_decay": math.nan}, "weight_decay"),
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_run(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        PretrainingConfig(**{"steps": 4} | wrong)
+
+
+def test_other_frozen_parts_and_a_slice_of_a_corpus(tokenizer, corpus, tmp_path):
+    def again(part):
+        torch.manual_seed(0)
+        model = BertForPreTraining(replace(TINY, num_hidden_layers=2))
+        model.bert.encoder.layers[part].requires_grad_(False)
+        some = corpus._replace(chunks=corpus.chunks[::2])
+        return pretrain(model, tokenizer, some, CONFIG, tmp_path, progress=False)
+
+    assert again(0) == again(0)
+    with pytest.raises(ValueError, match="trained was"):
+        again(1)
+
+
+@pytest.mark.parametrize("kind", ["pooler", "deeper", "chain"])
+def test_what_was_trained_comes_back_whatever_its_base(kind, tokenizer, tmp_path):
+    """A pooler of its own, more layers than the base, a base on a base."""
+    torch.manual_seed(0)
+    start = "minilm-mlm" if kind == "chain" else "leads-small"
+    cls = BertForMaskedLM if kind == "chain" else BertForPreTraining
+    model = cls.from_pretrained(start)
+    if kind == "deeper":
+        model = stack_layers(model, 8)
+    train_last(model, 1)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p += 0.01 * torch.randn_like(p)
+    save_trained(model.eval(), tmp_path, start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        back = cls.from_pretrained(tmp_path)
+    ids = torch.tensor([[2, 60, 70, 3]])
+    for a, b in zip(model(ids)[1:3], back(ids)[1:3], strict=True):
+        if a is not None:
+            assert (a - b).abs().max() < 0.02 * a.abs().max() + 0.05  # bfloat16
+
+
+def test_the_run_beside_the_texts_is_no_text(folder_of_text, capsys):
+    """The finished model's vocabulary lies under the folder of texts."""
+    for _ in range(2):
+        run = folder_of_text / "run"
+        assert main(["pretrain", str(folder_of_text), str(run), *SMALL]) == 0
