@@ -544,8 +544,8 @@ def fine_tune(
         rows: as `text_row` or `tag_row` makes them.
         config: the run's numbers.
         folder: as in `train`; the end goes to its `model/`. To go
-            on there, make the model as at first: a new head is drawn
-            by `torch.manual_seed`.
+            on there, make the model as at first: a new head is
+            drawn by `torch.manual_seed`.
         evaluate: as in `train`.
         enough: as in `train`; see `patience`.
         progress: whether to show a bar.
