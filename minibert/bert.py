@@ -952,7 +952,7 @@ def warn_names(
         warnings.warn("; ".join([f"{folder}", *said]), stacklevel=4)
 
 
-def apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def own_memory(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give each tensor memory of its own on the CPU, as safetensors wants it."""
     out: dict[str, Tensor] = {}
     seen = set()
@@ -980,7 +980,7 @@ def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as aside:
         new = Path(aside)
         (new / "config.json").write_text(config.to_json(), encoding="utf-8")
-        save_file(apart(state), new / "model.safetensors", metadata={"format": "pt"})
+        save_file(own_memory(state), new / "model.safetensors", metadata={"format": "pt"})
         # safetensors lets only the owner read; let whom config.json lets
         mode = (new / "config.json").stat().st_mode & 0o777
         os.chmod(new / "model.safetensors", mode)

@@ -31,7 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from minibert.bert import apart
+from minibert.bert import own_memory
 from minibert.device import best_device, best_dtype, slowdown
 
 __all__ = ["Piece", "TrainingConfig", "processes", "train"]
@@ -629,7 +629,7 @@ def get_tensors(
     for name, parameter in model.named_parameters():
         for kind, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{kind}.{name}"] = value
-    return apart(tensors)
+    return own_memory(tensors)
 
 
 def put_tensors(

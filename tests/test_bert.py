@@ -852,7 +852,8 @@ def test_an_untied_flag_does_not_come_back(folder: Path, tmp_path: Path) -> None
     """Saved again it would make `transformers` draw a decoder at random."""
     reconfigure(folder, tie_word_embeddings=False)
     BertModel.from_pretrained(folder).save_pretrained(tmp_path / "again")
-    assert "tie_word_embeddings" not in json.loads((tmp_path / "again" / "config.json").read_text())
+    text = (tmp_path / "again" / "config.json").read_text(encoding="utf-8")
+    assert "tie_word_embeddings" not in json.loads(text)
 
 
 @pytest.mark.parametrize("size", [61, 64, 90, 50, 5])
