@@ -291,7 +291,7 @@ drawn = np.random.default_rng(0).normal(size=(10_000, 384)).astype(np.float32)
 parts = [f"This is number {i}." for i in range(10_000)]
 start = time.perf_counter()
 assert len(pick(parts, to_unit(drawn), 3, "graph").chosen) == 3
-most = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+most = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text("utf-8"))
 print(time.perf_counter() - start, int(most[1]) / 1e6)
 """
 
@@ -299,7 +299,7 @@ print(time.perf_counter() - start, int(most[1]) / 1e6)
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 def test_ten_thousand_sentences_take_seconds_and_no_gigabyte() -> None:
     said = subprocess.run(
-        [sys.executable, "-c", LARGE], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LARGE], capture_output=True, encoding="utf-8", check=True
     ).stdout
     seconds, gigabytes = map(float, said.split())
     assert seconds < 10 and gigabytes < 1
