@@ -688,14 +688,16 @@ def named_base(config: BertConfig, folder: Path) -> str | None:
         ValueError: it is elsewhere: a file is not followed there.
     """
     name: str | None = config.extra.get("base_model")
+    if not name:
+        return None
     known = shipped(["*.safetensors"])
-    if name and name not in known:
+    if name not in known:
         raise ValueError(
             f"{folder} holds only what was trained, on top of {name!r}, which "
             f"does not ship with this package ({', '.join(known)} do): if you "
             f"trust it, give base={name!r}"
         )
-    return name or None
+    return name
 
 
 def base_weights(name: str | Path, config: BertConfig) -> dict[str, Tensor]:
@@ -708,9 +710,7 @@ def base_weights(name: str | Path, config: BertConfig) -> dict[str, Tensor]:
             state = base_weights(further, config) | state
     kept = {}
     for key, tensor in state.items():
-        layer = re.search(r"encoder\.layer\.(\d+)\.", key)
-        deep = layer and int(layer[1]) >= config.num_hidden_layers
-        if in_encoder(key) and not deep:
+        if in_encoder(key) and layer_of(key) < config.num_hidden_layers:
             kept["bert." + key.removeprefix("bert.")] = tensor
     return kept
 
@@ -774,6 +774,12 @@ def in_encoder(name: str) -> bool:
     return bare.startswith(("embeddings.", "encoder."))
 
 
+def layer_of(name: str) -> int:
+    """Give the layer that a name of theirs is of, from 0; -1 for none."""
+    found = re.search(r"encoder\.layer\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
 def same_prefix(
     found: dict[str, Tensor], wanted: Iterable[str]
 ) -> dict[str, Tensor]:
@@ -807,8 +813,7 @@ def check_depth(
     config: BertConfig, state: Mapping[str, Tensor], folder: Path
 ) -> None:
     """Compare the numbers of layers before so many are made."""
-    found = [re.search(r"encoder\.layer\.(\d+)\.", name) for name in state]
-    deep = 1 + max((int(one[1]) for one in found if one), default=-1)
+    deep = 1 + max(map(layer_of, state), default=-1)
     if not deep:
         raise ValueError(
             f"{folder} lacks weights of the encoder. It holds {some(state)}"
@@ -877,10 +882,9 @@ def fill(
     device = torch.get_default_device()
     kept = from_huggingface({k: v for k, v in found.items() if k in wanted})
     own = {  # what was joined is new already
-        name: (x if ".qkv." in name else owned(x)).to(device)
+        name: owned(x, device, dtype, copy=".qkv." not in name)
         for name, x in kept.items()
     }
-    own = {k: x.to(dtype) if x.is_floating_point() else x for k, x in own.items()}
     empty = any(one.is_meta for one in model.parameters())
     model.load_state_dict(own, strict=False, assign=empty)
     new = {name for name, one in model.named_parameters() if one.is_meta}
@@ -892,9 +896,19 @@ def fill(
     model.initialise(new)
 
 
-def owned(tensor: Tensor) -> Tensor:
-    """Copy a tensor that was read: it hangs on its file, and holds it open."""
-    if tensor.dtype == torch.float32:  # numpy takes large pages: 4 times as fast
+def owned(
+    tensor: Tensor, device: torch.device, dtype: torch.dtype, copy: bool
+) -> Tensor:
+    """Bring a tensor to its place, and its numbers to a type.
+
+    One that was read hangs on its file, and holds it open: `copy` it,
+    where that has not been done on the way.
+    """
+    to = dtype if tensor.is_floating_point() else tensor.dtype
+    moved = tensor.to(device, to)
+    if moved is not tensor or not copy:
+        return moved
+    if to == torch.float32:  # numpy takes large pages: 4 times as fast
         return torch.from_numpy(tensor.numpy().copy())
     return tensor.clone()
 

@@ -470,6 +470,7 @@ def check_rows(rows: Sequence[Row], floats: bool = False) -> list[Row]:
     if len(rows) == 0:
         raise ValueError("there are no rows to train on")
     out: list[Row] = []
+    first: list[tuple[str, str]] = []  # what row 0 holds
     for number, row in enumerate(rows):
         has = sorted(row) if isinstance(row, Mapping) else type(row).__name__
         if "input_ids" not in has:
@@ -486,10 +487,12 @@ def check_rows(rows: Sequence[Row], floats: bool = False) -> list[Row]:
             k: plain(x, f"{k} of row {number}", floats and k == "labels")
             for k, x in row.items()
         }
-        if out and [*map(kind_of, new.items())] != [*map(kind_of, out[0].items())]:
+        kinds = [*map(kind_of, new.items())]
+        first = first or kinds
+        if kinds != first:
             raise ValueError(
-                f"row {number} holds {dict(map(kind_of, new.items()))}, but row "
-                f"0 {dict(map(kind_of, out[0].items()))}: all must be alike"
+                f"row {number} holds {dict(kinds)}, but row 0 {dict(first)}: "
+                "all must be alike"
             )
         out.append(new)
     return out

@@ -250,15 +250,19 @@ REVISIONS = {
 PATTERNS = ["*.json", "*.safetensors", "vocab.txt"]
 
 
+def holds(folder: Path, file: str) -> bool:
+    """Whether a folder has a file, by its name or a glob.
+
+    A link to nothing counts: what reads it will name it.
+    """
+    return any(folder.glob(file)) or (folder / file).is_symlink()
+
+
 def lacking(folder: Path, files: Sequence[str]) -> list[str]:
     """Which of `files` a folder does not hold, in words."""
-
-    def there(one: str) -> bool:  # a link to nothing is named later
-        return any(folder.glob(one)) or (folder / one).is_symlink()
-
     return [
         f.replace("|", " or ") for f in files
-        if not any(map(there, f.split("|")))
+        if not any(holds(folder, one) for one in f.split("|"))
     ]  # fmt: skip
 
 
@@ -272,7 +276,7 @@ def holds_model(folder: Path) -> bool:
     An empty one, or one of other things, is no model: it does not
     stand in the way of a name that ships.
     """
-    return folder.is_dir() and len(lacking(folder, ANY)) < len(ANY)
+    return folder.is_dir() and any(holds(folder, one) for one in ANY)
 
 
 def resolve(

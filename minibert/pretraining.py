@@ -709,9 +709,12 @@ def pretrain(
         "model": json.loads(sizes.to_json()),
         "trained": [n for n, p in model.named_parameters() if p.requires_grad],
         "corpus": {name: len(part) for name, part in corpus._asdict().items()},
-        "digest of the corpus": digest(np.ascontiguousarray(part).data for part in corpus),
         "vocabulary": fingerprint(tokenizer),
     }
+    if folder is not None:
+        facts["digest of the corpus"] = digest(
+            np.ascontiguousarray(part).data for part in corpus
+        )
     log = train(
         model, data, config, folder,
         evaluate=evaluate, facts=facts, progress=progress,
