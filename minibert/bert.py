@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/05-bert.md
+# book/source/bert.md
 # Edit that, not this.
 """BERT: its config, the model, and its weights in and out.
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/10-finetuning.md
+# book/source/finetuning.md
 # Edit that, not this.
 """Fine-tuning: texts sorted into classes, words tagged.
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/06-counting.md
+# book/source/counting.md
 # Edit that, not this.
 """How many parameters, bytes and operations a BERT has.
 

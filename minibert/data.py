@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/03-words.md
+# book/source/tokens.md
 # Edit that, not this.
 """Where a name's files are, and the text that the book reads.
 

@@ -1,7 +1,7 @@
 # Written by tools/tangle.py from
-# book/source/01-attention.md
-# book/source/04-embeddings.md
-# book/source/09-pretraining.md
+# book/source/attention.md
+# book/source/embeddings.md
+# book/source/pretraining.md
 # Edit that, not this.
 """Where to compute, and in which numbers: decided here alone."""
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/04-embeddings.md
+# book/source/embeddings.md
 # Edit that, not this.
 """What BERT's encoder reads: token, segment and position, summed.
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/13-inside.md
+# book/source/inside.md
 # Edit that, not this.
 """Looking inside a trained BERT: attention, heads, layers.
 

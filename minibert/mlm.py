@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/07-mlm.md
+# book/source/mlm.md
 # Edit that, not this.
 """Masked language modelling: hide words, and give them back.
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/08-nsp.md
+# book/source/nsp.md
 # Edit that, not this.
 """Next sentence prediction: does one text follow another?
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/09-pretraining.md
+# book/source/pretraining.md
 # Edit that, not this.
 """Pre-training: masked words and next sentences, on text of any size.
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/11-qa.md
+# book/source/qa.md
 # Edit that, not this.
 """Question answering: the span of a text that answers a question.
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/12-sentences.md
+# book/source/sentences.md
 # Edit that, not this.
 """Sentence vectors, nearest neighbours, extractive summaries.
 

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/03-words.md
+# book/source/tokens.md
 # Edit that, not this.
 """Text to the numbers that BERT reads, and back to the text.
 

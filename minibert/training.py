@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/09-pretraining.md
+# book/source/pretraining.md
 # Edit that, not this.
 """The training loop: one step at a time, and a run that survives.
 

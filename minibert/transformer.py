@@ -1,6 +1,6 @@
 # Written by tools/tangle.py from
-# book/source/01-attention.md
-# book/source/02-transformer.md
+# book/source/attention.md
+# book/source/transformer.md
 # Edit that, not this.
 """Attention, and the encoder and decoder built from it.
 

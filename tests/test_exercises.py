@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell
 from source import ROOT, read, sources
 
 SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
-CHAPTERS = [path for path in sources() if path.name[:2] != "00"]
+CHAPTERS = [path for path in sources() if path.stem != "welcome"]
 
 
 def exercises(nb: NotebookNode) -> list[tuple[str, str]]:

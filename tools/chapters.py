@@ -1,8 +1,8 @@
 """Run chapters: text in book/source/ becomes an executed notebook.
 
     python tools/chapters.py                  all, into book/ (they are committed)
-    python tools/chapters.py 3                only the chapter whose file begins 03
-    python tools/chapters.py --into _build/run [01 02]   copies of the whole book, of
+    python tools/chapters.py bert             only this chapter
+    python tools/chapters.py --into _build/run [bert qa]   copies of the whole book, of
                                               which these (or all) are run afresh
 
 With --into, a chapter that was run before and whose text, package and pins have not
@@ -28,7 +28,7 @@ from make import ENVIRONMENT as COMMON
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from source import METADATA, ROOT, read, sources
+from source import METADATA, ROOT, choose, read, sources
 
 ENVIRONMENT = COMMON | {"TQDM_DISABLE": "1"}
 
@@ -163,17 +163,6 @@ def run(text: Path, target: Path) -> bool:
     return True
 
 
-def choose(wanted: list[str]) -> list[Path]:
-    """The chapters whose file number is in `wanted`; all when it is empty."""
-    numbers = {n.zfill(2) for n in wanted}
-    found = [path for path in sources() if not numbers or path.name[:2] in numbers]
-    missing = numbers - {path.name[:2] for path in found}
-    if missing:
-        known = " ".join(path.name[:2] for path in sources())
-        raise SystemExit(f"No chapter {', '.join(sorted(missing))}; there are {known}")
-    return found
-
-
 def copy_book(into: Path) -> None:
     """Copy the site's inputs to `into`, less the text and notebooks still current."""
     (into / "book").mkdir(parents=True, exist_ok=True)
@@ -190,11 +179,11 @@ def copy_book(into: Path) -> None:
 def main() -> int:
     """Run the chosen chapters, two at a time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("numbers", nargs="*", help="file numbers; all when absent")
+    parser.add_argument("names", nargs="*", help="of chapters; all when absent")
     parser.add_argument("--into", type=Path, help="write copies below this folder")
     args = parser.parse_args()
     os.environ.update(ENVIRONMENT)
-    chapters = choose(args.numbers)
+    chapters = choose(args.names)
     base = args.into.resolve() if args.into else ROOT
     if args.into:
         copy_book(base)

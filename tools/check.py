@@ -40,10 +40,10 @@ def notebooks_agree() -> Iterator[str]:
     for text in sources():
         path = ROOT / "book" / f"{text.stem}.ipynb"
         if not path.exists():
-            yield f"{path.name} is missing: make chapter N={int(text.name[:2])}"
+            yield f"{path.name} is missing: make chapter ONLY={text.stem}"
             continue
         nb, fresh = nbformat.read(path, as_version=4), read(text)
-        remedy = f"make chapter N={int(text.name[:2])}"
+        remedy = f"make chapter ONLY={text.stem}"
         if [(c.id, c.source) for c in nb.cells] != [(c.id, c.source) for c in fresh.cells]:
             yield f"{path.name} is stale (its cells are not the text's): {remedy}"
         tags = [[c.metadata.get("tags") for c in n.cells] for n in (nb, fresh)]

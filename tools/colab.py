@@ -36,8 +36,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from packaging.version import Version
+from source import ROOT, choose
 
-ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "_build" / "colab.json"
 FIRST = 60  # seconds until something is to be seen
 # What Colab brings along of all that the book needs; torch comes first.
@@ -238,18 +238,6 @@ def run(chapter: Path, wheel: Path) -> Row:
     return Row(chapter.stem, status, client.since(), client.times.get("installed", 0), first, said)
 
 
-def choose(wanted: list[str]) -> list[Path]:
-    """The committed notebooks whose number is in `wanted`; all when it is empty."""
-    numbers = {n.zfill(2) for n in wanted}
-    found = [
-        path for path in sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))
-        if not numbers or path.name[:2] in numbers
-    ]  # fmt: skip
-    if missing := numbers - {path.name[:2] for path in found}:
-        raise SystemExit(f"No chapter {', '.join(sorted(missing))}")
-    return found
-
-
 def show(title: str, some: dict[str, str]) -> None:
     """Print packages and their versions in a few lines."""
     print(f"{title}: " + ", ".join(f"{name} {some[name]}" for name in sorted(some)), flush=True)
@@ -258,11 +246,11 @@ def show(title: str, some: dict[str, str]) -> None:
 def main() -> int:
     """Run the chapters and write their rows; 0 when nothing was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("numbers", nargs="*", help="file numbers; all when absent")
+    parser.add_argument("names", nargs="*", help="of chapters; all when absent")
     parser.add_argument("--torch", default="torch", help="what pip is asked for (the newest)")
     parser.add_argument("--python", type=Path, help="run in this Python's environment")
     args = parser.parse_args()
-    chapters = choose(args.numbers)
+    chapters = [ROOT / "book" / f"{text.stem}.ipynb" for text in choose(args.names)]
     with tempfile.TemporaryDirectory(prefix="colab-") as name:
         folder = Path(name)
         wheel = build_wheel(folder)

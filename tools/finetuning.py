@@ -3,7 +3,7 @@
     python tools/finetuning.py           all that results/finetuning.json lacks
     python tools/finetuning.py --drop leads-small   forget these runs first
 
-It runs the functions of book/source/10-finetuning.md (its cells tagged `recorded`) and
+It runs the functions of book/source/finetuning.md (its cells tagged `recorded`) and
 writes results/finetuning.json after each run.
 """
 
@@ -73,7 +73,7 @@ def chapter() -> dict[str, Any]:
     names = dict(vars(classification)) | {
         "random": random, "re": re, "leads": leads, "warnings": warnings, "replace": replace,
     }  # fmt: skip
-    return recorded("10-finetuning.md", names)
+    return recorded("finetuning.md", names)
 
 
 def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:

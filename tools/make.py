@@ -1,7 +1,7 @@
 """What `make` does, also where there is none: each target is one command.
 
     python tools/make.py test           as `make test`
-    python tools/make.py book 00 01     as `make book ONLY="00 01"`
+    python tools/make.py book bert qa   as `make book ONLY="bert qa"`
     python tools/make.py help           the targets
 
 The Makefile only calls this. The first target that needs it sets up `.venv` (a few
@@ -97,7 +97,7 @@ def show_help() -> None:
 
 
 def book(*only: str) -> None:
-    """Run every chapter for real and render the book (ONLY="01 02" for some)"""
+    """Run every chapter for real and render the book (ONLY="bert qa" for some)"""
     failed = None
     try:
         tool("chapters", "--into", "_build/run", *only)
@@ -118,12 +118,12 @@ def lab() -> None:
     module("jupyterlab", "book")
 
 
-def chapter(number: str = "") -> None:
-    """Write one chapter's module and committed notebook: make chapter N=3"""
-    if not number:
-        raise SystemExit("Which chapter? make chapter N=3")
+def chapter(*names: str) -> None:
+    """Write a chapter's modules and committed notebook: make chapter ONLY=bert"""
+    if not names:
+        raise SystemExit("Which chapter? make chapter ONLY=bert")
     tool("tangle")
-    tool("chapters", number)
+    tool("chapters", *names)
 
 
 def chapters() -> None:
@@ -166,7 +166,7 @@ def test() -> None:
     notebooks()
     html()
     module("pytest", "tests/site")
-    book("00", "01")
+    book("welcome", "attention")
 
 
 def bench() -> None:
@@ -196,7 +196,7 @@ def gpu(*arguments: str) -> None:
 
 
 def colab(*arguments: str) -> None:
-    """The chapters as in a new Colab, one by one (ONLY="01 02" for some)"""
+    """The chapters as in a new Colab, one by one (ONLY="bert qa" for some)"""
     tool("colab", *arguments)
 
 

@@ -4,7 +4,7 @@
     python tools/nsp_seeds.py --seeds 3 --all   seeds 0 to 2, and the other settings
     python tools/nsp_seeds.py --only shuffled --seeds 10
 
-It runs the functions of book/source/08-nsp.md (its cells tagged `recorded`) and writes
+It runs the functions of book/source/nsp.md (its cells tagged `recorded`) and writes
 results/nsp-seeds.json after each run; a run that is recorded there is not repeated.
 """
 
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--only", choices=SETTINGS, help="this setting")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    names = recorded("08-nsp.md", dict(vars(nsp)))
+    names = recorded("nsp.md", dict(vars(nsp)))
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"runs": {}}
     data = {}
     wanted = [args.only or BASE] if not args.all else list(SETTINGS)

@@ -25,8 +25,20 @@ METADATA = {
 
 
 def sources() -> list[Path]:
-    """Every chapter's text, in the order of the book."""
-    return sorted(SOURCE.glob("[0-9][0-9]-*.md"))
+    """Every chapter's text, in the order of `_toc.yml`; what it does not name comes last."""
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    order = re.findall(r"\bbook/([\w-]+)\.ipynb", contents)
+    found = {path.stem: path for path in sorted(SOURCE.glob("*.md"))}
+    return [found.pop(name) for name in order if name in found] + list(found.values())
+
+
+def choose(wanted: list[str]) -> list[Path]:
+    """The chapters of these names; all when there are none."""
+    known = {path.stem: path for path in sources()}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise SystemExit(f"No chapter {', '.join(missing)}; there are {' '.join(known)}")
+    return [path for name, path in known.items() if not wanted or name in wanted]
 
 
 def read(text: Path) -> NotebookNode:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import numpy as np
 import pytest
+import yaml
 
 from minibert.inside import Attention, attention_view
 from minibert.qa import Answer, highlight
@@ -29,7 +30,14 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.glob("book/*.html"))
+FIRST = "book/attention.html"
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
+REDIRECTS = CONFIG["redirects"]  # old page -> new
+PAGES = sorted(
+    name
+    for p in SITE.glob("book/*.html")
+    if (name := p.relative_to(SITE).as_posix()).removesuffix(".html") not in REDIRECTS
+)
 
 # What a page shows of itself, asked at one width.
 LOOK = """() => ({
@@ -128,8 +136,15 @@ def test_page(page, server, name):
     assert wide["over"] <= 0 and phone["over"] <= 0
 
 
+@pytest.mark.parametrize("old, new", REDIRECTS.items())
+def test_an_old_address_leads_to_the_page(page, server, old, new):
+    page.goto(f"{server}/{old}.html")
+    page.wait_for_url(f"{server}/book/{new}")
+    assert page.locator("article h1").count() == 1
+
+
 def test_formulas_are_drawn_somewhere(page, server):
-    page.goto(f"{server}/{next(name for name in PAGES if '/01-' in name)}")
+    page.goto(f"{server}/{FIRST}")
     formulas_settle(page)
     assert page.evaluate(LOOK)["drawn"] > 0
 
@@ -144,10 +159,9 @@ def test_search(page, server, word, found):
 
 
 def test_colab_opens_the_notebook(page, server):
-    name = next(name for name in PAGES if "/01-" in name)
-    page.goto(f"{server}/{name}")
+    page.goto(f"{server}/{FIRST}")
     colab = [u for u in page.evaluate(LOOK)["links"] if "colab.research" in u]
-    assert colab and all(u.endswith(name.replace(".html", ".ipynb")) for u in colab)
+    assert colab and all(u.endswith(FIRST.replace(".html", ".ipynb")) for u in colab)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -158,7 +172,7 @@ def test_light_and_dark(page, server, scheme):
 
 
 def test_the_folder_opens_without_a_server(page, server):
-    page.goto((SITE / next(name for name in PAGES if "/01-" in name)).as_uri())
+    page.goto((SITE / FIRST).as_uri())
     formulas_settle(page)
     assert page.evaluate(LOOK)["drawn"] > 0
     assert [url for url in page.asked if not url.startswith(("file:", "data:"))] == []
@@ -193,7 +207,7 @@ def test_text_of_users_is_no_formula(page, server, text):
 
 
 def test_attention_answers_the_pointer(page, server):
-    page.goto(f"{server}/{next(name for name in PAGES if '/13-' in name)}")
+    page.goto(f"{server}/{INSIDE}")
     view = page.locator('[id^="attention-"]')
 
     def shades() -> list[str]:
@@ -214,7 +228,7 @@ def test_attention_answers_the_pointer(page, server):
 def test_attention_shows_a_row_where_scripts_do_not_run(browser, server):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{server}/{next(name for name in PAGES if '/13-' in name)}")
+    page.goto(f"{server}/{INSIDE}")
     assert page.locator('[id^="attention-"] .t span').count() > 10
     context.close()
 
