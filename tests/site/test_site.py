@@ -207,7 +207,7 @@ def test_text_of_users_is_no_formula(page, server, text):
 
 
 def test_attention_answers_the_pointer(page, server):
-    page.goto(f"{server}/{INSIDE}")
+    page.goto(f"{server}/book/inside.html")
     view = page.locator('[id^="attention-"]')
 
     def shades() -> list[str]:
@@ -228,7 +228,7 @@ def test_attention_answers_the_pointer(page, server):
 def test_attention_shows_a_row_where_scripts_do_not_run(browser, server):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{server}/{INSIDE}")
+    page.goto(f"{server}/book/inside.html")
     assert page.locator('[id^="attention-"] .t span').count() > 10
     context.close()
 
