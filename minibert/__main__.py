@@ -21,9 +21,12 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from tqdm import tqdm
 
-from minibert.bert import BertConfig, BertModel, find_folder, load, read_config
-from minibert.classification import fine_tune
+from minibert.bert import BertModel, load
+from minibert.config import BertConfig, read_config
+from minibert.corpus import text_files, write_corpus
 from minibert.data import leads, sentences, split_of
+from minibert.files import find_folder
+from minibert.finetuning import fine_tune
 from minibert.mlm import BertForMaskedLM
 from minibert.pretraining import (
     BertForPreTraining,
@@ -31,21 +34,11 @@ from minibert.pretraining import (
     pretrain,
     save_trained,
     stack_layers,
-    text_files,
     train_last,
-    write_corpus,
 )
-from minibert.qa import (
-    BertForQuestionAnswering,
-    Question,
-    answer_all,
-    evaluate,
-    load_leadqa,
-    load_squad,
-    question_rows,
-    read_squad,
-)
-from minibert.sentences import evaluate_summaries, read_summaries
+from minibert.qa import BertForQuestionAnswering, answer_all, question_rows
+from minibert.rouge import evaluate_summaries, read_summaries
+from minibert.squad import Question, evaluate, load_leadqa, load_squad, read_squad
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, processes
 

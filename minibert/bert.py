@@ -1,214 +1,62 @@
 # Written by tools/tangle.py from
 # book/source/bert.md
 # Edit that, not this.
-"""BERT: its config, the model, and its weights in and out.
+"""BERT: the model, loaded and saved.
 
-Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `L` layers,
-`V` vocabulary. Files are in Hugging Face's layout: `config.json`
-beside `model.safetensors`, which may be cut into several.
+Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `L` layers.
 """
 
-import contextlib
-import json
-import os
-import re
-import tempfile
 import threading
 import warnings
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    NamedTuple,
+    Self,
+    TypeVar,
+)
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minibert.data import (
-    check_link,
-    holds_model,
-    read_json,
-    read_text,
-    resolve,
-    shipped,
-)
+from minibert.attention import padding_mask
+from minibert.config import BertConfig, read_config
 from minibert.device import Device, best_device
 from minibert.embeddings import Embeddings
+from minibert.files import find_folder
+from minibert.moved import moved
 from minibert.tokens import Tokenizer
-from minibert.transformer import Encoder, EncoderLayer, padding_mask
+from minibert.transformer import Encoder, EncoderLayer
+from minibert.weights import (
+    base_weights,
+    check_depth,
+    load_state,
+    make_empty,
+    named_base,
+    read_weights,
+    set_parameter,
+    write_folder,
+)
 
 __all__ = [
     "BertConfig",
     "BertModel",
     "BertOutput",
     "BertPreTrainedModel",
-    "from_huggingface",
     "load",
-    "to_huggingface",
 ]
 
-
-@dataclass(frozen=True, kw_only=True)
-class BertConfig:
-    """The numbers that make one BERT differ from another.
-
-    Names and defaults are those of BERT-base's `config.json`.
-    `extra` holds what such a file says beyond them and what
-    changes no number; it is written back on saving.
-
-    Raises:
-        TypeError: a field that does not exist, or of a wrong type.
-        ValueError: a value that makes no BERT.
-
-    Source: Devlin et al. 2019, section 3 and appendix A.2.
-
-    >>> BertConfig(hidden_size=128, num_attention_heads=2).head_size
-    64
-    """
-
-    vocab_size: int = 30522  # V
-    hidden_size: int = 768  # H
-    num_hidden_layers: int = 12  # L
-    num_attention_heads: int = 12  # A
-    intermediate_size: int = 3072  # 4H
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
-    pad_token_id: int | None = 0
-    extra: Mapping[str, Any] = field(
-        default_factory=dict, hash=False
-    )
-
-    def __post_init__(self) -> None:
-        check_config(self)
-
-    @property
-    def head_size(self) -> int:
-        """D = H / A, the width of one head."""
-        return self.hidden_size // self.num_attention_heads
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what a `config.json` says; defaults for the rest.
-
-        Raises:
-            TypeError: a field of a wrong type.
-            ValueError: no JSON object, or a field that asks for
-                numbers which this model does not compute.
-        """
-        return cls(**split_fields(text))
-
-    @staticmethod
-    def from_pretrained(
-        name_or_path: str | Path, **changes: Any
-    ) -> "BertConfig":
-        """Read the `config.json` of a folder, a name or a hub id.
-
-        Args:
-            name_or_path: as in `BertModel.from_pretrained`.
-            **changes: fields that are to differ from the file's.
-
-        Raises:
-            FileNotFoundError: there is none.
-            TypeError, ValueError: as `from_json`, naming the file.
-        """
-        folder = find_folder(name_or_path, ["config.json"])
-        return replace(read_config(folder), **changes)
-
-    def to_json(self) -> str:
-        """Write every field as the text of a `config.json`."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        extra = own.pop("extra")
-        said = {"model_type": "bert", "hidden_act": "gelu"}
-        return json.dumps(said | extra | own, indent=2) + "\n"
+if not TYPE_CHECKING:  # names of 0.2
+    __getattr__ = moved(__name__)
 
 
 TABLE = "embeddings.token.weight"  # how the table's name ends
-# What the model computes. A file that says otherwise is refused.
-FIXED: dict[str, tuple[Any, ...]] = {
-    "model_type": ("bert",),
-    "hidden_act": ("gelu", "gelu_python"),  # one formula, two names
-    "position_embedding_type": ("absolute",),
-    "is_decoder": (False,),
-    "is_encoder_decoder": (False,),
-    "add_cross_attention": (False,),
-    "pruned_heads": ({},),
-    "quantization_config": (None,),
-}
-MOST = 1 << 28  # no field of a BERT is near it; products still fit
-
-
-def check_config(config: BertConfig) -> None:
-    """Refuse a config that makes no BERT, naming field and value."""
-    for one in fields(config):
-        name, value = one.name, getattr(config, one.name)
-        if name == "extra" or (name == "pad_token_id" and value is None):
-            continue
-        whole = one.type is not float
-        kind = "a whole number" if whole else "a number"
-        right = isinstance(value, int if whole else (int, float))
-        if not right or isinstance(value, bool):
-            raise TypeError(f"{name} must be {kind}, not {value!r}")
-        if name.endswith("_prob"):
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} is {value}, not in [0, 1)")
-        elif name == "pad_token_id":
-            if not 0 <= value < config.vocab_size:
-                raise ValueError(
-                    f"pad_token_id {value} is no row of a vocabulary "
-                    f"of {config.vocab_size}"
-                )
-        elif not 0 < value < MOST:
-            raise ValueError(
-                f"{name} must be positive and below {MOST:,}, not {value}"
-            )
-    if config.hidden_size % config.num_attention_heads:
-        raise ValueError(
-            f"hidden_size {config.hidden_size} cannot be cut into "
-            f"num_attention_heads {config.num_attention_heads} equal parts"
-        )
-    known = {one.name for one in fields(config)}
-    for name, value in config.extra.items():
-        if name in known:
-            raise ValueError(f"{name} is a field: give it outside of extra")
-        if name in FIXED and value not in FIXED[name]:
-            raise ValueError(
-                f"{name} is {value!r}, but this model computes only "
-                f"{FIXED[name][0]!r}: with other weights than BERT's own, "
-                "use the transformers library"
-            )
-    base = config.extra.get("base_model")
-    if base is not None and not isinstance(base, str):
-        raise TypeError(f"base_model must be a name, not {base!r}")
-
-
-def split_fields(text: str) -> dict[str, Any]:
-    """Sort a `config.json` into arguments for `BertConfig`."""
-    try:
-        said = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"config.json is not JSON: {error}") from None
-    if not isinstance(said, dict):
-        raise ValueError(
-            f"config.json must hold an object, not {type(said).__name__}"
-        )
-    own = {one.name for one in fields(BertConfig)} - {"extra"}
-    arguments = {k: v for k, v in said.items() if k in own}
-    extra = {k: v for k, v in said.items() if k not in own}
-    return arguments | {"extra": extra}
 
 
 class BertPreTrainedModel(nn.Module):
@@ -278,7 +126,7 @@ class BertPreTrainedModel(nn.Module):
             if tied and len(old) == self.config.vocab_size:
                 mean = old.detach().mean(0, keepdim=True)
                 more = mean.expand(max(size - len(old), 0), *old.shape[1:])
-                put(self, name, torch.cat([old.detach()[:size], more]))
+                set_parameter(self, name, torch.cat([old.detach()[:size], more]))
         for module in self.modules():
             if isinstance(module, BertPreTrainedModel):
                 module.config = config
@@ -303,7 +151,7 @@ class BertPreTrainedModel(nn.Module):
 
         Args:
             name_or_path: a folder, a packaged name such as
-                "minilm", or a hub id; see `minibert.data.resolve`.
+                "minilm", or a hub id; see `minibert.files.resolve`.
             config: used in place of the folder's `config.json`.
             dtype: what the weights become.
             base: where the rest is, of a folder that holds only what
@@ -344,7 +192,12 @@ class BertPreTrainedModel(nn.Module):
         check_depth(config, state, folder)
         make = partial(cls, config, **options)
         model = make_empty(make, cls, folder).to(dtype)
-        fill(model, state, folder, dtype, ignore_mismatched_sizes)
+        new = load_state(
+            model, state, folder, dtype, cls.tied,
+            ignore_mismatched_sizes,
+        )  # fmt: skip
+        if new:
+            model.initialise(new)
         return model.eval()
 
     def save_pretrained(self, path: str | Path) -> None:
@@ -356,7 +209,7 @@ class BertPreTrainedModel(nn.Module):
         Raises:
             ValueError: the model is on the meta device.
         """
-        write_folder(Path(path), self)
+        write_folder(Path(path), self, self.config)
 
 
 Kind = TypeVar("Kind", bound=BertPreTrainedModel)
@@ -480,526 +333,6 @@ def check_mask_shape(mask: Tensor | None, input_ids: Tensor) -> None:
             f"of {batch, size} it must be {batch, size} or "
             f"{batch, size, size}"
         )
-
-
-NAMES = {  # ours -> Hugging Face's
-    "embeddings.token": "embeddings.word_embeddings",
-    "embeddings.segment": "embeddings.token_type_embeddings",
-    "embeddings.position": "embeddings.position_embeddings",
-    "embeddings.norm": "embeddings.LayerNorm",
-    "attention.output": "attention.output.dense",
-    "norm1": "attention.output.LayerNorm",
-    "mlp.up": "intermediate.dense",
-    "mlp.down": "output.dense",
-    "norm2": "output.LayerNorm",
-    "pooler": "pooler.dense",
-    "predictions": "cls.predictions",  # the heads of pre-training
-    "predictions.dense": "cls.predictions.transform.dense",
-    "predictions.norm": "cls.predictions.transform.LayerNorm",
-    "seq_relationship": "cls.seq_relationship",
-}
-THEIRS = {theirs: ours for ours, theirs in NAMES.items()}
-QKV = ("query", "key", "value")
-# bert. or nothing; layer number or nothing; part; weight or bias
-PATTERN = re.compile(
-    r"(bert\.)?(?:encoder\.layers?\.(\d+)\.)?(.+)\.(weight|bias)"
-)
-
-
-def to_huggingface(
-    state: Mapping[str, Tensor],
-) -> dict[str, Tensor]:
-    """Rename a `state_dict` of ours, and cut query, key and value.
-
-    Args:
-        state: names of ours, with or without `bert.` in front; a
-            name that is in no table (a head's) stays as it is.
-
-    Returns:
-        The same numbers under Hugging Face's names.
-
-    Raises:
-        ValueError: a (3H, H) projection whose rows are not 3H.
-    """
-    out = {}
-    for name, tensor in state.items():
-        match = PATTERN.fullmatch(name)
-        if match is None:
-            out[name] = tensor
-            continue
-        bert, number, part, kind = match.groups(default="")
-        stem = f"{bert}encoder.layer.{number}." if number else bert
-        if number and part == "attention.qkv":
-            if len(tensor) % 3:
-                raise ValueError(
-                    f"{name}: {len(tensor)} rows are no 3H"
-                )
-            for one, rows in zip(QKV, tensor.chunk(3), strict=True):
-                place = f"{stem}attention.self.{one}.{kind}"
-                out[place] = rows.clone()
-        else:
-            out[f"{stem}{NAMES.get(part, part)}.{kind}"] = tensor
-    return out
-
-
-def from_huggingface(
-    state: Mapping[str, Tensor],
-) -> dict[str, Tensor]:
-    """Undo `to_huggingface`, and understand older files too.
-
-    Args:
-        state: Hugging Face's names, with or without `bert.` in
-            front; LayerNorms may be called `gamma` and `beta`,
-            and buffers such as `position_ids` are dropped.
-
-    Returns:
-        The same numbers under our names.
-
-    Raises:
-        ValueError: a layer has one or two of query, key, value.
-    """
-    out = {}
-    for name, tensor in modern(state).items():
-        match = PATTERN.fullmatch(name)
-        if match is None:
-            out[name] = tensor
-            continue
-        bert, number, part, kind = match.groups(default="")
-        stem = f"{bert}encoder.layers.{number}." if number else bert
-        if number and part.startswith("attention.self."):
-            whole = f"{stem}attention.qkv.{kind}"
-            if whole not in out:
-                out[whole] = join(state, name)
-        else:
-            out[f"{stem}{THEIRS.get(part, part)}.{kind}"] = tensor
-    return out
-
-
-BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
-OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-
-
-def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give an older file's weights today's names; drop its buffers."""
-    out = {}
-    for name, tensor in state.items():
-        if name.endswith(BUFFERS):
-            continue
-        for old, new in OLD.items():
-            if name.endswith(old):
-                name = name.removesuffix(old) + new
-        out[name] = tensor
-    return out
-
-
-def join(state: Mapping[str, Tensor], name: str) -> Tensor:
-    """Stack query, key and value of the layer that `name` is in."""
-    head, _, kind = name.rpartition(".")
-    stem = head.rpartition(".")[0]
-    names = [f"{stem}.{one}.{kind}" for one in QKV]
-    missing = [one for one in names if one not in state]
-    if missing:
-        raise ValueError(f"query, key and value go together: no {missing}")
-    return torch.cat([state[one] for one in names])
-
-
-def find_folder(
-    name_or_path: str | Path, wanted: Sequence[str], revision: str | None = None
-) -> Path:
-    """Find the folder of a name that holds what is wanted."""
-    path = Path(name_or_path)
-    if path.is_file():
-        refuse_pickle(path)
-        raise ValueError(
-            f"{path} is a file: give the folder that holds it, beside "
-            "its config.json"
-        )
-    if holds_model(path):
-        return path  # what it lacks is told apart later
-    return resolve(name_or_path, wanted, revision)
-
-
-def read_config(folder: Path) -> BertConfig:
-    """Read `config.json` of a folder, and name it in every error."""
-    file = folder / "config.json"
-    if not is_there(file):
-        raise FileNotFoundError(f"there is no config.json in {folder}")
-    text = read_text(file)
-    with naming(file):
-        return BertConfig.from_json(text)
-
-
-@contextlib.contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Put a file's name before what an error says of its content."""
-    try:
-        yield
-    except RecursionError:
-        raise ValueError(f"{file} is nested too deep to be read") from None
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{file}: {error}") from None
-
-
-def is_there(file: Path) -> bool:
-    """Whether there is a file; refuse a link that leads to none."""
-    check_link(file)
-    return file.is_file()
-
-
-def refuse_pickle(file: Path) -> None:
-    """Refuse weights that are a pickle, by name or by content."""
-    with file.open("rb") as opened:
-        start = opened.read(8)
-    # safetensors begins with a length of 8 bytes, the last ones 0
-    length = len(start) < 8 or start[5:] == b"\0\0\0"
-    pickled = start[:2] == b"PK" or (start[:1] == b"\x80" and not length)
-    if pickled or file.suffix in (".bin", ".pt", ".pth", ".pkl"):
-        raise ValueError(
-            f"{file} is a pickle, which can run any code when it is "
-            "opened. If you trust it, convert it once:\n"
-            f"    state = torch.load({file.name!r}, weights_only=True)\n"
-            "    state = {k: v.clone() for k, v in state.items()}\n"
-            "    safetensors.torch.save_file(state, 'model.safetensors')"
-        )
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read `model.safetensors`, or the pieces its index names."""
-    whole = folder / "model.safetensors"
-    index = folder / "model.safetensors.index.json"
-    if is_there(whole):
-        return modern(read_safetensors(whole))
-    if is_there(index):
-        return modern(read_pieces(index))
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".bin", ".pt", ".pth", ".pkl"):
-            refuse_pickle(file)
-    raise FileNotFoundError(
-        f"there is no model.safetensors in {folder}, nor its index; "
-        f"there are {sorted(file.name for file in folder.iterdir())}"
-    )
-
-
-def named_base(config: BertConfig, folder: Path) -> str | None:
-    """Give the `base_model` of a config, if it ships.
-
-    Raises:
-        ValueError: it is elsewhere: a file is not followed there.
-    """
-    name: str | None = config.extra.get("base_model")
-    if not name:
-        return None
-    known = shipped(["*.safetensors"])
-    if name not in known:
-        raise ValueError(
-            f"{folder} holds only what was trained, on top of {name!r}, which "
-            f"does not ship with this package ({', '.join(known)} do): if you "
-            f"trust it, give base={name!r}"
-        )
-    return name
-
-
-def base_weights(name: str | Path, config: BertConfig) -> dict[str, Tensor]:
-    """Read the encoder that a folder's weights were trained on."""
-    folder = find_folder(name, ["*.safetensors"])
-    state = read_weights(folder)
-    if is_there(folder / "config.json"):  # it may have a base of its own
-        further = named_base(read_config(folder), folder)
-        if further is not None:
-            state = base_weights(further, config) | state
-    kept = {}
-    for key, tensor in state.items():
-        if in_encoder(key) and layer_of(key) < config.num_hidden_layers:
-            kept["bert." + key.removeprefix("bert.")] = tensor
-    return kept
-
-
-def read_safetensors(file: Path) -> dict[str, Tensor]:
-    """Read one file whole, or say that it is broken."""
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        refuse_pickle(file)
-        size = file.stat().st_size
-        raise ValueError(
-            f"{file} ({size:,} bytes) is cut short or no safetensors "
-            f"file: fetch it again ({error})"
-        ) from None
-
-
-def read_pieces(index: Path) -> dict[str, Tensor]:
-    """Read every piece that an index names, and miss none."""
-    try:
-        pieces = read_json(index)["weight_map"]
-        files = sorted(set(pieces.values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(
-            f"{index} is no index: it needs a weight_map from names to files"
-        ) from None
-    state: dict[str, Tensor] = {}
-    for name in files:
-        file = index.parent / str(name)
-        if file.name != name or file.suffix != ".safetensors":
-            raise ValueError(f"{index} names {name!r}, no file beside it")
-        if not is_there(file):
-            raise FileNotFoundError(f"{index} names {name}, which is missing")
-        state |= read_safetensors(file)
-    lost = [name for name in pieces if name not in state]
-    if lost:
-        raise ValueError(f"{index} promises {some(lost)}; no piece holds it")
-    return state
-
-
-# What a weight outside of the encoder is for, by how its name begins.
-MEANING = {
-    "pooler.": "the pooler",
-    "cls.predictions.": "a masked-word head",
-    "cls.seq_relationship.": "a next-sentence head",
-    "qa_outputs.": "a question-answering head",
-    "classifier.": "a classification head",
-}
-
-
-def some(names: Iterable[str]) -> str:
-    """List names in order, the first four in full."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - 4} more" if len(ordered) > 4 else ""
-    return ", ".join(ordered[:4]) + more
-
-
-def in_encoder(name: str) -> bool:
-    """Whether a name of theirs is of the embeddings or a layer."""
-    bare = name.removeprefix("bert.")
-    return bare.startswith(("embeddings.", "encoder."))
-
-
-def layer_of(name: str) -> int:
-    """Give the layer that a name of theirs is of, from 0; -1 for none."""
-    found = re.search(r"encoder\.layer\.(\d+)\.", name)
-    return int(found[1]) if found else -1
-
-
-def same_prefix(
-    found: dict[str, Tensor], wanted: Iterable[str]
-) -> dict[str, Tensor]:
-    """Add or strip `bert.` where file and model differ in it."""
-    ours = any(name.startswith("bert.") for name in wanted)
-    if not ours:
-        return {k.removeprefix("bert."): v for k, v in found.items()}
-    parts = ("embeddings.", "encoder.", "pooler.")
-    return {
-        f"bert.{k}" if k.startswith(parts) else k: v
-        for k, v in found.items()
-    }
-
-
-def drop_tied(
-    model: BertPreTrainedModel, found: dict[str, Tensor], folder: Path
-) -> None:
-    """Take out copies of a tied weight; refuse one that differs."""
-    for name, original in model.tied.items():
-        copy, kept = found.pop(name, None), found.get(original)
-        if copy is not None and kept is None:
-            found[original] = copy  # under the other of its two names
-        elif copy is not None and kept is not None and not copy.equal(kept):
-            raise ValueError(
-                f"{folder}: {name} differs from {original}, but in this "
-                "model they are one"
-            )
-
-
-def check_depth(
-    config: BertConfig, state: Mapping[str, Tensor], folder: Path
-) -> None:
-    """Compare the numbers of layers before so many are made."""
-    deep = 1 + max(map(layer_of, state), default=-1)
-    if not deep:
-        raise ValueError(
-            f"{folder} lacks weights of the encoder. It holds {some(state)}"
-        )
-    if deep != config.num_hidden_layers:
-        raise ValueError(
-            f"{folder}: the file has {deep} layers, but num_hidden_layers "
-            f"is {config.num_hidden_layers}"
-        )
-
-
-def make_empty(make: Callable[[], Kind], kind: type, folder: Path) -> Kind:
-    """Make a model without numbers, on meta; name the folder in its errors.
-
-    That is for the classes of this package, which hold parameters that
-    `initialise` draws, and nothing else. Another is made as it says.
-    """
-    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
-    where = "meta" if ours else torch.get_default_device()
-    with naming(folder), torch.device(where):
-        return make()
-
-
-def put(model: nn.Module, name: str, tensor: Tensor) -> None:
-    """Put a tensor in the place of a parameter."""
-    place, _, last = name.rpartition(".")
-    module, old = model.get_submodule(place), model.get_parameter(name)
-    setattr(module, last, nn.Parameter(tensor, old.requires_grad))
-
-
-def fill(
-    model: BertPreTrainedModel,
-    state: dict[str, Tensor],
-    folder: Path,
-    dtype: torch.dtype,
-    ignore_mismatched_sizes: bool = False,
-) -> None:
-    """Put a file's weights into a model; say by name what is off."""
-    wanted = to_huggingface(model.state_dict())
-    found = same_prefix(state, wanted)
-    drop_tied(model, found, folder)
-    resized = {
-        name
-        for name in wanted.keys() & found.keys()
-        if ignore_mismatched_sizes
-        and not in_encoder(name)
-        and found[name].shape != wanted[name].shape
-    }
-    found = {k: v for k, v in found.items() if k not in resized}
-    missing, left = wanted.keys() - found.keys(), found.keys() - wanted.keys()
-    lost = [name for name in missing if in_encoder(name)]
-    if lost:
-        raise ValueError(
-            f"{folder} lacks weights of the encoder: {some(lost)}. "
-            f"It holds {some(found)}"
-        )
-    over = [name for name in left if in_encoder(name)]
-    if over:
-        raise ValueError(
-            f"{folder} holds weights that this model has no place for: "
-            f"{some(over)}"
-        )
-    for name in sorted(wanted.keys() & found.keys()):
-        check_tensor(name, found[name], wanted[name], folder)
-    warn_names(model, missing, left, resized, folder)
-    device = torch.get_default_device()
-    kept = from_huggingface({k: v for k, v in found.items() if k in wanted})
-    own = {  # what was joined is new already
-        name: owned(x, device, dtype, copy=".qkv." not in name)
-        for name, x in kept.items()
-    }
-    empty = any(one.is_meta for one in model.parameters())
-    model.load_state_dict(own, strict=False, assign=empty)
-    new = {name for name, one in model.named_parameters() if one.is_meta}
-    if not new:
-        return
-    for name in new:
-        like = model.get_parameter(name)
-        put(model, name, torch.empty_like(like, dtype=dtype, device=device))
-    model.initialise(new)
-
-
-def owned(
-    tensor: Tensor, device: torch.device, dtype: torch.dtype, copy: bool
-) -> Tensor:
-    """Bring a tensor to its place, and its numbers to a type.
-
-    One that was read hangs on its file, and holds it open: `copy` it,
-    where that has not been done on the way.
-    """
-    to = dtype if tensor.is_floating_point() else tensor.dtype
-    moved = tensor.to(device, to)
-    if moved is not tensor or not copy:
-        return moved
-    if to == torch.float32:  # numpy takes large pages: 4 times as fast
-        return torch.from_numpy(tensor.numpy().copy())
-    return tensor.clone()
-
-
-def check_tensor(
-    name: str, tensor: Tensor, wanted: Tensor, folder: Path
-) -> None:
-    """Refuse a weight of another shape, or one that is quantised."""
-    hint = ""
-    if not in_encoder(name):
-        hint = ": to start it anew, give ignore_mismatched_sizes=True"
-    if tensor.shape != wanted.shape:
-        raise ValueError(
-            f"{folder}: {name} is {tuple(tensor.shape)}, but the config "
-            f"makes it {tuple(wanted.shape)}{hint}"
-        )
-    if wanted.is_floating_point() and not tensor.is_floating_point():
-        raise ValueError(
-            f"{folder}: {name} is {tensor.dtype}: a quantised file, which "
-            "this model does not read"
-        )
-
-
-def meaning(name: str) -> str:
-    """Say what a weight outside of the encoder is for."""
-    bare = name.removeprefix("bert.")
-    for begin, what in MEANING.items():
-        if bare.startswith(begin):
-            return what
-    return "unknown to BERT"
-
-
-def warn_names(
-    model: BertPreTrainedModel,
-    missing: Iterable[str],
-    left: Iterable[str],
-    resized: Collection[str],
-    folder: Path,
-) -> None:
-    """Say what each name outside of the encoder means for the user."""
-    said = []
-    for what in dict.fromkeys(map(meaning, sorted(missing))):
-        names = some(n for n in missing if meaning(n) == what)
-        mend = "train it before use"
-        if what == MEANING["pooler."]:
-            mend += ", or go without: add_pooling_layer=False"
-        found = "another size" if names.split(",")[0] in resized else "not"
-        said.append(f"{names} ({what}): {found} in the file, so random; {mend}")
-    for what in dict.fromkeys(map(meaning, sorted(left))):
-        names = some(n for n in left if meaning(n) == what)
-        if what != MEANING["pooler."]:  # left away on purpose
-            user = type(model).__name__
-            said.append(f"{names} ({what}): {user} has no use for it")
-    if said:
-        warnings.warn("; ".join([f"{folder}", *said]), stacklevel=4)
-
-
-def own_memory(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give each tensor memory of its own on the CPU, as safetensors wants it."""
-    out: dict[str, Tensor] = {}
-    seen = set()
-    for name, tensor in state.items():
-        one = tensor.detach().contiguous().cpu()
-        place = one.untyped_storage().data_ptr()
-        out[name] = one.clone() if place in seen else one
-        seen.add(place)
-    return out
-
-
-def write_folder(folder: Path, model: BertPreTrainedModel) -> None:
-    """Write a model's files aside, then move them into place."""
-    state = to_huggingface(model.state_dict())
-    if any(tensor.is_meta for tensor in state.values()):
-        raise ValueError("a model on the meta device has no numbers to save")
-    dtype = next(iter(state.values())).dtype
-    # said by dtype; the file is whole; what is tied here stays tied
-    gone = ("torch_dtype", "base_model", "tie_word_embeddings")
-    extra = {k: v for k, v in model.config.extra.items() if k not in gone}
-    extra["architectures"] = [type(model).__name__]
-    extra["dtype"] = str(dtype).removeprefix("torch.")
-    config = replace(model.config, extra=extra)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as aside:
-        new = Path(aside)
-        (new / "config.json").write_text(config.to_json(), encoding="utf-8")
-        save_file(own_memory(state), new / "model.safetensors", metadata={"format": "pt"})
-        # safetensors lets only the owner read; let whom config.json lets
-        mode = (new / "config.json").stat().st_mode & 0o777
-        os.chmod(new / "model.safetensors", mode)
-        for name in ("model.safetensors", "config.json"):
-            os.replace(new / name, folder / name)
 
 
 def load(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from minibert.bert import BertConfig
+from minibert.config import BertConfig
 
 __all__ = [
     "HEADS",

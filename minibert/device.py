@@ -1,7 +1,7 @@
 # Written by tools/tangle.py from
 # book/source/attention.md
 # book/source/embeddings.md
-# book/source/pretraining.md
+# book/source/training.md
 # Edit that, not this.
 """Where to compute, and in which numbers: decided here alone."""
 

@@ -27,6 +27,7 @@ __all__ = [
     "new",
     "qa_map",
     "recorded",
+    "recorded_names",
     "show",
     "transformer_map",
 ]
@@ -413,13 +414,22 @@ def qa_map(
     return fig, " ".join(alt.split())
 
 
-def recorded(name: str) -> Any:
-    """Read `results/NAME.json`: what a run said that no page can wait for.
+def results_folder() -> Path:
+    """Give the folder of the records.
 
-    An installed package has the folder in it, a checkout beside it: a notebook that
-    travels alone asks no network.
+    An installed package has it in itself, a checkout beside it: a notebook that travels
+    alone asks no network.
     """
     package = Path(__file__).resolve().parent
     inside = package / "results"
-    folder = inside if inside.is_dir() else package.parent / "results"
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return inside if inside.is_dir() else package.parent / "results"
+
+
+def recorded_names() -> list[str]:
+    """List what `recorded` can read."""
+    return sorted(path.stem for path in results_folder().glob("*.json"))
+
+
+def recorded(name: str) -> Any:
+    """Read `results/NAME.json`: what a run said that no page can wait for."""
+    return json.loads((results_folder() / f"{name}.json").read_text(encoding="utf-8"))

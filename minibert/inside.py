@@ -21,12 +21,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from minibert.bert import BertModel, load
-from minibert.data import require
+from minibert.checks import as_texts
 from minibert.device import Device
-from minibert.tokens import Tokenizer, as_texts
-
-if TYPE_CHECKING:
-    import pandas as pd
+from minibert.files import require
+from minibert.tokens import Tokenizer
 
 __all__ = [
     "Attention",
@@ -37,6 +35,9 @@ __all__ = [
     "switch_off",
     "word_states",
 ]
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Attention(NamedTuple):
@@ -330,7 +331,7 @@ def word_states(
     which, states = [], []
     for number, text in enumerate(texts if wanted else []):
         one = tokenizer.encode(text, max_length=max_length)
-        at = find(one.tokens, one.words, wanted)
+        at = find_places(one.tokens, one.words, wanted)
         if at is None:
             continue
         ids = torch.tensor([one.ids], device=bert.device)
@@ -343,7 +344,7 @@ def word_states(
     return which, np.stack(states)
 
 
-def find(tokens: list[str], words: Sequence[int | None], wanted: list[str]) -> int | None:
+def find_places(tokens: list[str], words: Sequence[int | None], wanted: list[str]) -> int | None:
     """Find pieces that make a whole word; where the first stands."""
     size = len(wanted)
     for at in range(1, len(tokens) - size):

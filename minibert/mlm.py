@@ -14,32 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minibert.bert import (
-    BertConfig,
-    BertModel,
-    BertPreTrainedModel,
-    load,
-)
+from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.config import BertConfig
 from minibert.device import Device
-from minibert.tokens import SPECIAL, Tokenizer
+from minibert.losses import IGNORE, at_labels, mean_loss
+from minibert.tokens import Tokenizer
+from minibert.vocabulary import SPECIAL
 
 __all__ = [
-    "IGNORE",
     "BertForMaskedLM",
     "Blank",
     "Masked",
     "MaskedLMHead",
     "MaskedLMOutput",
     "Masking",
-    "at_labels",
     "fill_mask",
     "fill_one_by_one",
     "guess_words",
     "pseudo_log_likelihood",
 ]
-
-
-IGNORE = -100  # the label of a place that was not chosen
 
 
 class Masked(NamedTuple):
@@ -143,31 +136,6 @@ class MaskedLMHead(nn.Module):
         return F.linear(x, table, self.bias)  # (..., V)
 
 
-def at_labels(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep the N places that have a label.
-
-    Args:
-        x: (B, S, H).
-        labels: (B, S), IGNORE where there is none.
-
-    Returns:
-        The vectors (N, H) and the labels (N,).
-
-    Raises:
-        TypeError: labels that are not int64.
-        ValueError: labels of another shape than (B, S).
-    """
-    check_labels(labels, x)
-    places = (labels.flatten() != IGNORE).nonzero()[:, 0]  # (N,)
-    return x.flatten(0, 1)[places], labels.flatten()[places]
-
-
-def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Average the cross-entropy, in nats; 0 without a label."""
-    loss = F.cross_entropy(logits, labels, reduction="sum")
-    return loss / torch.sym_max(len(labels), 1)
-
-
 class MaskedLMOutput(NamedTuple):
     """What `BertForMaskedLM` returns; `None` where not asked for."""
 
@@ -175,17 +143,6 @@ class MaskedLMOutput(NamedTuple):
     logits: Tensor  # (B, S, V); (N, V) where labels were given
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
-
-
-def check_labels(labels: Tensor, x: Tensor) -> None:
-    """Refuse labels of another type than int64, or shape than (B, S)."""
-    if labels.dtype != torch.int64:
-        raise TypeError(f"labels must be int64, not {labels.dtype}")
-    if labels.shape != x.shape[:2]:
-        raise ValueError(
-            f"labels is {tuple(labels.shape)}, but input_ids is "
-            f"{tuple(x.shape[:2])}: they must agree"
-        )
 
 
 class BertForMaskedLM(BertPreTrainedModel):

@@ -14,16 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from minibert.bert import (
-    BertConfig,
-    BertModel,
-    BertPreTrainedModel,
-    load,
-)
-from minibert.device import Device, can_look
-from minibert.tokens import Batch, Tokenizer
+from minibert.batching import Batch
+from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.config import BertConfig
+from minibert.device import Device
+from minibert.losses import class_loss
+from minibert.tokens import Tokenizer
 
 __all__ = [
     "BertForNextSentencePrediction",
@@ -83,7 +80,7 @@ def build_corpus(
         documents, tokenizer, max_length, pairs
     )
     if pairs:
-        kept = originals(hashes)[corpus.chunks[:, 2]]
+        kept = without_duplicates(hashes)[corpus.chunks[:, 2]]
         corpus = corpus._replace(chunks=corpus.chunks[kept])
     return corpus
 
@@ -131,7 +128,7 @@ def cut_documents(
     return corpus, np.array(hashes, np.int64)
 
 
-def originals(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
+def without_duplicates(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each document is the first of its hash: (n,)."""
     first = np.zeros(len(hashes), np.bool_)
     first[np.unique(hashes, return_index=True)[1]] = True
@@ -223,7 +220,7 @@ def draw_pairs(
     second = corpus.sentences[np.stack([cut, end], 1)]
     wrong = labels[:, None] == 1
     if task == "next":
-        rows = elsewhere(corpus, rows, chance)
+        rows = draw_other_documents(corpus, rows, chance)
         begin, end, _ = corpus.chunks[rows].T
         check_chunks(begin, end)
         cut = chance.integers(begin + 1, end)
@@ -252,7 +249,7 @@ def check_chunks(begin: NDArray[np.int64], end: NDArray[np.int64]) -> None:
         )
 
 
-def elsewhere(
+def draw_other_documents(
     corpus: Corpus, rows: NDArray[np.int64], chance: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw for each chunk one of another document."""
@@ -388,30 +385,11 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         logits = self.seq_relationship(pooled)  # (B, 2)
         loss = None
         if next_sentence_label is not None:
-            loss = pair_loss(logits, next_sentence_label)
+            loss = class_loss(
+                logits, next_sentence_label, "next_sentence_label",
+                ": 0 where it follows, 1 where not",
+            )
         return NextSentenceOutput(loss, logits, *output[2:])
-
-
-def pair_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in nats of `logits` (B, 2), averaged.
-
-    Raises:
-        TypeError: labels that are not int64.
-        ValueError: labels that are not 0 and 1, or not (B,).
-    """
-    if labels.dtype != torch.int64:
-        raise TypeError(f"next_sentence_label must be int64, not {labels.dtype}")
-    if labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"next_sentence_label is {tuple(labels.shape)}, not "
-            f"{tuple(logits.shape[:1])}: one for each row"
-        )
-    if can_look(labels) and ((labels != 0) & (labels != 1)).any():
-        raise ValueError(
-            "next_sentence_label must be 0 (is next) or 1 (is not), "
-            f"but holds {labels.unique().tolist()}"
-        )
-    return F.cross_entropy(logits, labels)
 
 
 Judge = tuple[BertForNextSentencePrediction, Tokenizer]

@@ -6,21 +6,13 @@
 Shapes: `B` batch, `S` sequence, `V` vocabulary, `N` chosen places.
 """
 
-import codecs
-import contextlib
 import json
 import math
-import os
 import re
-import shutil
-import tempfile
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,57 +21,49 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minibert.bert import (
-    BertConfig,
-    BertModel,
-    BertPreTrainedModel,
-    Kind,
-    base_weights,
-    to_huggingface,
-)
-from minibert.data import sentences
-from minibert.mlm import (
+from minibert.bert import BertModel, BertPreTrainedModel, Kind
+from minibert.checkpoints import digest
+from minibert.config import BertConfig
+from minibert.corpus import vocabulary_digest
+from minibert.huggingface import to_huggingface
+from minibert.losses import (
     IGNORE,
-    BertForMaskedLM,
-    MaskedLMHead,
-    Masking,
     at_labels,
+    class_loss,
     mean_loss,
 )
+from minibert.mlm import BertForMaskedLM, MaskedLMHead, Masking
+from minibert.moved import moved
 from minibert.nsp import (
     Corpus,
     Pairs,
-    cut_documents,
     draw_pairs,
-    originals,
-    pair_loss,
     to_batch,
-    token_type,
 )
 from minibert.tokens import Tokenizer
 from minibert.training import (
-    Piece,
+    Microbatch,
     TrainingConfig,
-    cut_step,
-    digest,
     processes,
+    split_step,
     train,
 )
+from minibert.weights import base_weights
 
 __all__ = [
     "BertForPreTraining",
     "PreTrainingOutput",
     "PretrainingConfig",
     "PretrainingData",
-    "open_corpus",
     "measure",
     "pretrain",
     "save_trained",
     "stack_layers",
-    "text_files",
     "train_last",
-    "write_corpus",
 ]
+
+if not TYPE_CHECKING:  # names of 0.2
+    __getattr__ = moved(__name__)
 
 
 class PreTrainingOutput(NamedTuple):
@@ -157,7 +141,10 @@ class BertForPreTraining(BertPreTrainedModel):
         if labels is not None:
             word = mean_loss(words, labels)
         if next_sentence_label is not None:
-            pair = pair_loss(pairs, next_sentence_label)
+            pair = class_loss(
+                pairs, next_sentence_label, "next_sentence_label",
+                ": 0 where it follows, 1 where not",
+            )
         losses = [one for one in (word, pair) if one is not None]
         loss = torch.stack(losses).sum() if losses else None
         return PreTrainingOutput(
@@ -275,7 +262,7 @@ class PretrainingData:
 
     def __call__(
         self, step: int, rank: int = 0, world: int = 1
-    ) -> list[Piece]:
+    ) -> list[Microbatch]:
         """Give this process's pieces of a step."""
         pairs = self.pairs(step)
         batch = to_batch(self.corpus, pairs, self.tokenizer)
@@ -294,14 +281,14 @@ class PretrainingData:
             name = "masked_lm_loss"
         pieces, accumulate = [], self.config.accumulate
         rows = len(pairs.labels)
-        for some, real in cut_step(rows, rank, world, accumulate):
+        for some, real in split_step(rows, rank, world, accumulate):
             own = {k: v[some] for k, v in inputs.items()}
             chosen = int((own["labels"] != IGNORE).sum())
             counts = {name: chosen * real}
             if self.config.task is not None:
                 size = len(own["labels"])
                 counts["next_sentence_loss"] = size * real
-            pieces.append(Piece(own, counts))
+            pieces.append(Microbatch(own, counts))
         return pieces
 
 
@@ -336,256 +323,6 @@ def measure(
     if rows:
         numbers["pair_accuracy"] = right / rows
     return numbers
-
-
-def write_corpus(
-    documents: Iterable[Sequence[str]],
-    tokenizer: Tokenizer,
-    folder: str | Path,
-    max_length: int,
-    pairs: bool = True,
-) -> Corpus:
-    """Do as `build_corpus`, in a folder: for text of any size.
-
-    A thousand documents at a time are cut, and appended to three
-    files, which get their names when all is written. In memory
-    stay 8 bytes for each document, to know it again.
-
-    Args:
-        documents: each a list of its sentences.
-        tokenizer: whose ids to use.
-        folder: where the files go.
-        max_length: as in `build_corpus`.
-        pairs: as in `build_corpus`.
-
-    Returns:
-        The corpus, on disk.
-
-    Raises:
-        ValueError: as in `build_corpus`; no document with two
-            sentences, or with one where `pairs` is False.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    try:
-        count = append(documents, tokenizer, aside, max_length, pairs)
-        if not count["chunks"]:
-            least = "two sentences" if pairs else "a sentence"
-            raise ValueError(
-                f"none of {count['documents']} documents has {least}: "
-                "there is nothing to train on"
-            )
-        said = count | {
-            "max_length": max_length,
-            "vocabulary": fingerprint(tokenizer),
-            "dtype": str(token_type(tokenizer)),
-        }
-        text = json.dumps(said, indent=1) + "\n"
-        (aside / "corpus.json").write_text(text, encoding="utf-8")
-        for file in [*(f"{one}.bin" for one in Corpus._fields), "corpus.json"]:
-            os.replace(aside / file, folder / file)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return open_corpus(folder, tokenizer, max_length)
-
-
-def append(
-    documents: Iterable[Sequence[str]],
-    tokenizer: Tokenizer,
-    folder: Path,
-    max_length: int,
-    pairs: bool,
-) -> dict[str, int]:
-    """Write the three files, and count what is in them."""
-    count = {"documents": 0, "tokens": 0, "sentences": 0, "chunks": 0}
-    source, hashes = iter(documents), [np.empty(0, np.int64)]
-    with contextlib.ExitStack() as stack:
-        tokens, starts, chunks = (
-            stack.enter_context((folder / f"{one}.bin").open("wb"))
-            for one in Corpus._fields
-        )
-        starts.write(np.zeros(1, np.int64).tobytes())
-        while some := list(islice(source, 1000)):
-            part, known = cut_documents(some, tokenizer, max_length, pairs)
-            hashes.append(known)
-            shift = [count["sentences"], count["sentences"], count["documents"]]
-            tokens.write(part.tokens.tobytes())
-            starts.write((part.sentences[1:] + count["tokens"]).tobytes())
-            chunks.write((part.chunks + shift).tobytes())
-            count["documents"] += len(some)
-            count["tokens"] += len(part.tokens)
-            count["sentences"] += len(part.sentences) - 1
-            count["chunks"] += len(part.chunks)
-    first = originals(np.concatenate(hashes))
-    if pairs and not first.all():
-        count["chunks"] = keep_chunks(folder / "chunks.bin", first)
-    return count
-
-
-def keep_chunks(file: Path, first: NDArray[np.bool_]) -> int:
-    """Rewrite a file of chunks without those of doubles; count the rest."""
-    aside, count = file.with_suffix(".new"), 0
-    with file.open("rb") as old, aside.open("wb") as new:
-        while block := old.read(24 << 16):
-            chunks = np.frombuffer(block, np.int64).reshape(-1, 3)
-            kept = chunks[first[chunks[:, 2]]]
-            count += len(kept)
-            new.write(kept.tobytes())
-    os.replace(aside, file)
-    return count
-
-
-def fingerprint(tokenizer: Tokenizer) -> str:
-    """Tell one vocabulary from another."""
-    return digest(["\n".join(tokenizer.vocabulary).encode()])
-
-
-def open_corpus(
-    folder: str | Path, tokenizer: Tokenizer, max_length: int
-) -> Corpus:
-    """Open what `write_corpus` wrote, without reading it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it was written with another vocabulary or another
-            length, or a file is cut short.
-    """
-    folder = Path(folder)
-    said = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    wanted = {"vocabulary": fingerprint(tokenizer), "max_length": max_length}
-    for name, value in wanted.items():
-        if said[name] != value:
-            raise ValueError(
-                f"{folder} was written with {name} {said[name]}, not "
-                f"{value}: write it again"
-            )
-    shapes = {
-        "tokens": (np.dtype(said["dtype"]), (said["tokens"],)),
-        "sentences": (np.dtype(np.int64), (said["sentences"] + 1,)),
-        "chunks": (np.dtype(np.int64), (said["chunks"], 3)),
-    }
-    parts = []
-    for name, (dtype, shape) in shapes.items():
-        file = folder / f"{name}.bin"
-        size, want = file.stat().st_size, dtype.itemsize * math.prod(shape)
-        if size != want:
-            raise ValueError(
-                f"{file} has {size:,} bytes, not {want:,}: write it again"
-            )
-        parts.append(np.asarray(np.memmap(file, dtype, "r", shape=shape)))
-    return Corpus(*parts)
-
-
-def text_files(
-    folder: str | Path, *, whole_lines: bool = False
-) -> Iterator[list[str]]:
-    """Read every `.txt` file under a folder: the sentences of each.
-
-    A file is one document, or several where blank lines part them.
-    The lines of a paragraph are joined before it is cut into
-    sentences, so text may be wrapped at any width. Files are read a
-    line at a time, and a line without an end in parts of 10,000
-    characters, so that no file is too big. An empty file is passed
-    over.
-
-    Args:
-        folder: searched with the folders in it; `.TXT` is as good.
-        whole_lines: take each line as one sentence and cut nothing:
-            for titles, log files, one sentence a line.
-
-    Warns:
-        UserWarning: a file that is not UTF-8, with the place, or
-            that cannot be opened; it is left out.
-
-    Raises:
-        FileNotFoundError: no folder, or no `.txt` file in it.
-    """
-    files = sorted(
-        file for file in Path(folder).rglob("*")
-        if file.suffix.lower() == ".txt" and not file.is_dir()
-        and not (file.parent / "tokenizer_config.json").exists()  # a model's
-    )  # fmt: skip
-    if not files:
-        raise FileNotFoundError(f"there is no .txt file in {folder}")
-    for file in files:
-        try:
-            check_utf8(file)
-        except UnicodeDecodeError as error:
-            warnings.warn(
-                f"{file} is left out, it is not UTF-8 ({error.reason} at "
-                f"byte {error.start:,}): save it as UTF-8, for instance "
-                "with iconv -f latin1 -t utf8",
-                stacklevel=2,
-            )
-            continue
-        except OSError as error:
-            warnings.warn(
-                f"{file} is left out: {error.strerror}", stacklevel=2
-            )
-            continue
-        document: list[str] = []
-        for part in (lines if whole_lines else joined)(file):
-            text = part.strip()
-            found = [text] if whole_lines else sentences(text)
-            document += [one for one in found if one]
-            if document and (not text or len(document) >= 1000):
-                yield document
-                document = []
-        if document:
-            yield document
-
-
-def joined(file: Path, longest: int = 10_000) -> Iterator[str]:
-    """Give a file's paragraphs on one line each, and its blank lines.
-
-    A paragraph above `longest` comes in parts that end with a
-    sentence, or where a line ends if no sentence does.
-    """
-    held = ""
-    for line in lines(file, longest):
-        text = line.strip()
-        if text and held and len(held) + len(text) > longest:
-            *whole, rest = sentences(held)
-            yield " ".join(whole) or held
-            held = rest if whole else ""  # its end goes on in text
-        if text:  # "well-" and "known" are one word
-            hyphen = held.endswith("-") and held[-2:-1].isalnum()
-            held = (held + ("" if hyphen else " ") + text).strip()
-        else:
-            yield held
-            yield ""
-            held = ""
-    yield held
-
-
-def check_utf8(file: Path) -> None:
-    """Read a file through, a block at a time, as UTF-8."""
-    decode = codecs.getincrementaldecoder("utf-8")().decode
-    done = 0
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            try:
-                decode(block)
-            except UnicodeDecodeError as error:
-                error.start += done
-                raise
-            done += len(block)
-    decode(b"", True)
-
-
-def lines(file: Path, longest: int = 10_000) -> Iterator[str]:
-    """Give a file's lines; what is longer is cut at a space."""
-    rest = ""
-    with file.open(encoding="utf-8-sig") as opened:
-        while part := opened.readline(longest):
-            part, rest = rest + part, ""
-            space = part.rfind(" ")
-            if not part.endswith("\n") and len(part) >= longest and space > 0:
-                part, rest = part[:space], part[space + 1 :]
-            yield part
-    if rest:
-        yield rest
 
 
 def train_last(model: nn.Module, layers: int) -> None:
@@ -705,19 +442,19 @@ def pretrain(
         fixed = replace(config, seed=0, accumulate=1)
         unseen = PretrainingData(held_out, tokenizer, fixed)
         evaluate = partial(measure, data=unseen)
-    facts = {
+    settings: dict[str, Any] = {
         "model": json.loads(sizes.to_json()),
         "trained": [n for n, p in model.named_parameters() if p.requires_grad],
         "corpus": {name: len(part) for name, part in corpus._asdict().items()},
-        "vocabulary": fingerprint(tokenizer),
+        "vocabulary": vocabulary_digest(tokenizer),
     }
     if folder is not None:
-        facts["digest of the corpus"] = digest(
+        settings["digest of the corpus"] = digest(
             np.ascontiguousarray(part).data for part in corpus
         )
     log = train(
         model, data, config, folder,
-        evaluate=evaluate, facts=facts, progress=progress,
+        evaluate=evaluate, settings=settings, progress=progress,
     )  # fmt: skip
     if folder is not None and processes().rank == 0:
         model.save_pretrained(Path(folder) / "model")

@@ -3,44 +3,48 @@
 # Edit that, not this.
 """Text to the numbers that BERT reads, and back to the text.
 
-A vocabulary is a list of pieces; a piece that continues a word
-begins with `##`. The work on characters is done by the Rust library
-`tokenizers`; what is put around the pieces is done here. Shapes:
-`B` texts (or pairs of them), `S` pieces in the longest.
+The work on characters is done by the Rust library `tokenizers`;
+what is put around the pieces is done here. Shapes: `B` texts (or
+pairs of them), `S` pieces in the longest.
 """
 
 import json
 import re
-import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tokenizers
-import torch
 from tokenizers import (
     AddedToken,
     decoders,
     models,
     normalizers,
     pre_tokenizers,
-    trainers,
 )
 from torch import Tensor
 
-from minibert.data import holds_model, read_json, read_text, resolve
+from minibert.batching import Batch, pad, surround, truncate
+from minibert.checks import as_texts
+from minibert.files import has_model_files, resolve
+from minibert.moved import moved
+from minibert.tokenizer_files import (
+    FLAGS,
+    read_folder,
+    read_vocabulary,
+)
+from minibert.vocabulary import (
+    SPECIAL,
+    check_vocabulary,
+    new_pieces,
+)
 
-__all__ = [
-    "SPECIAL",
-    "Batch",
-    "Encoding",
-    "Tokenizer",
-    "train_vocabulary",
-]
+__all__ = ["Encoding", "Tokenizer"]
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+if not TYPE_CHECKING:  # names of 0.2
+    __getattr__ = moved(__name__)
 
 
 def backend(
@@ -69,96 +73,6 @@ def backend(
 
 
 UNUSED = re.compile(r"\[unused\d+\]")
-STRATEGIES = ("longest_first", "only_first", "only_second")
-
-
-def truncate(
-    first: int, second: int, room: int, truncation: str | bool, row: int
-) -> tuple[int, int]:
-    """How many pieces of a text and its pair to keep.
-
-    Args:
-        first: pieces of the text.
-        second: pieces of its pair, -1 where there is none.
-        room: pieces that may stay, the special tokens not counted.
-        truncation: see `Tokenizer.encode`.
-        row: place in the batch, for the error.
-
-    Raises:
-        ValueError: an unknown strategy, or nothing may be cut.
-    """
-    strategy = STRATEGIES[0] if truncation is True else truncation
-    if strategy is not False and strategy not in STRATEGIES:
-        raise ValueError(
-            f"truncation is {truncation!r}: use one of {STRATEGIES}, "
-            "or False to refuse what is too long"
-        )
-    other = max(second, 0)
-    extra = first + other - room
-    if extra <= 0:
-        return first, second
-    special = 2 if second < 0 else 3
-    told = (
-        f"text {row} has {first + other + special} tokens, special ones "
-        f"included, and max_length is {room + special}"
-    )
-    if strategy is False:
-        raise ValueError(f"{told}; pass truncation='longest_first'")
-    if room < 0:
-        raise ValueError(f"{told}: no room for the special tokens")
-    if second < 0:
-        if strategy == "only_second":
-            raise ValueError(f"{told}; it has no pair to cut")
-        return room, second
-    if strategy == "longest_first":
-        short = min(first, other)
-        long = max(short, room - short)
-        if short + long > room:
-            short, long = room // 2, room - room // 2
-        return (long, short) if first > other else (short, long)
-    keep = first if strategy == "only_first" else other
-    if extra >= keep:  # as theirs: nothing is cut away whole
-        which = "the text" if strategy == "only_first" else "the pair"
-        raise ValueError(f"{told}; cutting {which} alone is not enough")
-    if strategy == "only_first":
-        return first - extra, second
-    return first, second - extra
-
-
-def as_texts(texts: Iterable[str], what: str) -> list[str]:
-    """Give a non-empty list of strings, or say what is wrong.
-
-    Raises:
-        TypeError: not a collection, or something in it is no string.
-        ValueError: nothing in it, or half a character.
-    """
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise TypeError(
-            f"{what}s must be a list of strings, not {texts!r} "
-            f"({type(texts).__name__})"
-        )
-    texts = list(texts)
-    if not texts:
-        raise ValueError(f"no {what}s: the batch is empty")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            hint = ""
-            if isinstance(text, (tuple, list)):
-                hint = "; second texts go into the second argument"
-            raise TypeError(
-                f"{what} {i} must be a string, not {text!r} "
-                f"({type(text).__name__}){hint}"
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"{what} {i} holds half a character (a lone surrogate, "
-                f"{text[error.start]!r}) at place {error.start}"
-            ) from None
-    return texts
-
-
 # A written character, with all the signs that belong to it.
 CHARACTERS = pre_tokenizers.Split(tokenizers.Regex(r"\X"), "isolated")
 
@@ -199,406 +113,6 @@ def whole_characters(
     return whole
 
 
-def check_vocabulary(
-    vocabulary: Sequence[str], added: Sequence[AddedToken] = ()
-) -> None:
-    """Refuse a vocabulary that lacks a special token or repeats one."""
-    if isinstance(vocabulary, (str, bytes)):
-        raise TypeError("a vocabulary is a list of pieces, not a string")
-    places: dict[str, int] = {}
-    for i, piece in enumerate(vocabulary):
-        if not isinstance(piece, str):
-            raise TypeError(f"entry {i} is {piece!r}, not a string")
-        if piece in places:
-            raise ValueError(
-                f"{piece!r} is twice in the vocabulary, at "
-                f"{places[piece]} and {i}"
-            )
-        places[piece] = i
-    try:
-        "".join(places).encode()
-    except UnicodeEncodeError:  # half a character: which entry?
-        as_texts(places, "entry")
-    names = {*places, *(token.content for token in added)} - {"[UNK]"}
-    names |= {"[UNK]"} & set(places)  # the look-up itself needs it
-    missing = [token for token in SPECIAL if token not in names]
-    if missing:
-        raise ValueError(f"the vocabulary lacks {', '.join(missing)}")
-
-
-def beyond(
-    vocabulary: Sequence[str], added: Iterable[AddedToken]
-) -> list[str]:
-    """Give the added tokens that the vocabulary lacks, in order."""
-    known = set(vocabulary)
-    names = dict.fromkeys(token.content for token in added)
-    return [name for name in names if name not in known]
-
-
-# Classes of transformers that cut as BERT does, and those that leave
-# it to tokenizer.json; a last "Fast" is taken off.
-FAMILY = "Bert ConvBert DistilBert Electra MobileBert SqueezeBert"
-BACKENDS = ("TokenizersBackend", "PreTrainedTokenizer", "")
-SWITCHES = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "chinese",
-}
-FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
-
-
-def checked(
-    found: Mapping[str, Any], key: str, kind: Any, file: Path, default: Any = None
-) -> Any:
-    """Take what a file says under a key, and refuse a wrong type."""
-    value = found.get(key, default)
-    number = isinstance(value, bool) and kind is int
-    if number or not isinstance(value, kind):
-        raise ValueError(
-            f"{file}: {key} must not be {reprlib.repr(value)} "
-            f"({type(value).__name__})"
-        )
-    return value
-
-
-def optional(file: Path) -> dict[str, Any] | None:
-    """Read a JSON object, or give None where there is no file."""
-    there = file.exists() or file.is_symlink()
-    return read_json(file) if there else None
-
-
-def check_settings(settings: dict[str, Any], path: Path) -> bool:
-    """Refuse settings of `tokenizer_config.json` that change ids.
-
-    Returns:
-        True where it names a class that cuts as BERT does, False
-        where it names none, or one that reads `tokenizer.json` as it
-        is.
-    """
-    names = {f"{t[1:-1].lower()}_token": t for t in SPECIAL}
-    wanted: dict[str, Any] = {
-        "do_basic_tokenize": True, "split_special_tokens": False, **names,
-    }  # fmt: skip
-    for key, want in wanted.items():
-        value = settings.get(key, want)
-        if isinstance(value, dict):
-            value = value.get("content")
-        if value != want:
-            raise ValueError(
-                f"{path} sets {key} to {value!r}; only {want!r} is known"
-            )
-    if settings.get("never_split"):
-        raise ValueError(f"{path} sets never_split, which is not known")
-    kinds = (str, type(None))
-    name = checked(settings, "tokenizer_class", kinds, path) or ""
-    name = name.removesuffix("Fast")
-    if name in BACKENDS:
-        return False
-    if name.removesuffix("Tokenizer") not in FAMILY.split():
-        raise ValueError(
-            f"{path} names a {name}, which does not cut as BERT does; "
-            "if it does, let tokenizer_class be BertTokenizer"
-        )
-    return True
-
-
-def alone(step: Any) -> dict[str, Any]:
-    """Give a step of `tokenizer.json`, also if it is one in a list."""
-    if isinstance(step, dict) and step.get("type") == "Sequence":
-        for steps in step.values():
-            if isinstance(steps, list) and len(steps) == 1:
-                return alone(steps[0])
-    return step if isinstance(step, dict) else {"type": step}
-
-
-def check_steps(saved: dict[str, Any], file: Path, family: bool) -> None:
-    """Refuse, by name, a `tokenizer.json` that is not BERT's.
-
-    Args:
-        saved: what it holds.
-        file: where, for the error.
-        family: what puts [CLS] and [SEP] around a text may be
-            missing.
-    """
-    model = checked(saved, "model", dict, file)
-    kind = model.get("type", "WordPiece" if
-                     "max_input_chars_per_word" in model else None)  # fmt: skip
-    if kind != "WordPiece":
-        raise ValueError(f"{file} is a {kind} model, not WordPiece")
-    for key, want in (
-        ("unk_token", "[UNK]"), ("continuing_subword_prefix", "##"),
-        ("max_input_chars_per_word", 100),
-    ):  # fmt: skip
-        if model.get(key, want) != want:
-            raise ValueError(
-                f"{file} sets {key} to {model[key]!r}; only {want!r} is known"
-            )
-    for key, wants in (
-        ("normalizer", ["BertNormalizer"]),
-        ("pre_tokenizer", ["BertPreTokenizer"]),
-        ("post_processor", ["BertProcessing", "TemplateProcessing"]),
-    ):
-        kinds = (dict, type(None))
-        step = alone(checked(saved, key, kinds, file))
-        if family and key == "post_processor" and step == {"type": None}:
-            continue
-        if step.get("type") not in wants:
-            raise ValueError(
-                f"{file} has the {key} {step.get('type')}, and BERT has "
-                f"{wants[0]}: its ids would be others"
-            )
-    if alone(saved["normalizer"]).get("clean_text", True) is not True:
-        raise ValueError(f"{file} sets clean_text to false, and BERT cleans")
-    template = alone(saved.get("post_processor"))
-    cls, a, sep, b, end = (
-        {what: {"id": name, "type_id": row}} for what, name, row in (
-            ("SpecialToken", "[CLS]", 0), ("Sequence", "A", 0),
-            ("SpecialToken", "[SEP]", 0), ("Sequence", "B", 1),
-            ("SpecialToken", "[SEP]", 1),
-        )
-    )  # fmt: skip
-    if template["type"] == "TemplateProcessing" and (
-        template.get("single") != [cls, a, sep]
-        or template.get("pair") != [cls, a, sep, b, end]
-    ):
-        raise ValueError(
-            f"{file} puts other tokens around a text than [CLS] A [SEP] "
-            "and [CLS] A [SEP] B [SEP]"
-        )
-    ids = checked(model, "vocab", dict, file)
-    given = template.get("special_tokens")
-    for key in ("cls", "sep"):
-        name = f"[{key.upper()}]"
-        put: Any = template.get(key)
-        due: list[Any] = [name, ids.get(name)]
-        if isinstance(given, dict) and isinstance(given.get(name), dict):
-            put, due = given[name].get("ids"), [ids.get(name)]
-        if template["type"] and name in ids and put != due:
-            raise ValueError(
-                f"{file} puts {put} around a text, and {name} is "
-                f"{ids[name]} in its vocabulary"
-            )
-
-
-def read_vocabulary(
-    path: Path, saved: dict[str, Any] | None = None
-) -> list[str]:
-    """Read the pieces in the order of their ids.
-
-    Args:
-        path: a text file with one piece a line, or a
-            `tokenizer.json` as `transformers` writes it.
-        saved: what that one holds, where it was read already.
-
-    Raises:
-        ValueError: not UTF-8, no JSON, or ids that are no places in
-            a list.
-    """
-    if path.suffix == ".json":
-        model = checked(saved or read_json(path), "model", dict, path)
-        ids = checked(model, "vocab", dict, path)
-        for piece in [p for p, i in ids.items() if type(i) is not int]:
-            checked(ids, piece, int, path)
-        if sorted(ids.values()) != list(range(len(ids))):
-            raise ValueError(
-                f"{path} leaves ids out or has one twice: a list of "
-                "pieces cannot say this"
-            )
-        return sorted(ids, key=ids.__getitem__)
-    # Not splitlines(): a piece such as U+2028 would count as a line end.
-    pieces = read_text(path).split("\n")
-    return pieces[:-1] if pieces[-1] == "" else pieces
-
-
-def to_added(found: Any, file: Path, **flags: bool) -> AddedToken:
-    """Make an added token of what a file says: a string or a dict."""
-    if isinstance(found, dict):
-        for key in FLAGS:
-            if key in found:
-                flags = {key: checked(found, key, bool, file), **flags}
-        found = found.get("content")
-    lone = isinstance(found, str) and re.search("[\ud800-\udfff]", found)
-    if not isinstance(found, str) or not found or lone:
-        raise ValueError(
-            f"{file}: an added token must not be {reprlib.repr(found)}"
-        )
-    return AddedToken(found, **flags)
-
-
-def named_tokens(
-    settings: dict[str, Any], file: Path
-) -> Iterator[AddedToken]:
-    """Give the tokens that settings name as special, in order."""
-    keys = [key for key in settings if key.endswith("_token")]
-    first = [key for key in ("bos_token", "eos_token") if key in keys]
-    values = [settings[key] for key in dict.fromkeys([*first, *keys])]
-    extra: Any = None
-    for key in ("extra_special_tokens", "additional_special_tokens"):
-        extra = extra or checked(
-            settings, key, (dict, list, type(None)), file
-        )
-    more = extra.values() if isinstance(extra, dict) else extra or []
-    for value in values:
-        if isinstance(value, (str, dict)):
-            yield to_added(value, file, special=True)
-    for value in more:
-        if isinstance(value, dict) and "__type" in value:
-            yield to_added(value, file)  # says itself whether it is
-        else:
-            yield to_added(value, file, special=True)
-
-
-def read_added(
-    folder: Path, settings: dict[str, Any], saved: dict[str, Any] | None
-) -> list[tuple[Path, int | None, AddedToken]]:
-    """Collect tokens that are found before a text is cut.
-
-    They stand in `tokenizer_config.json`, else in `added_tokens.json`
-    and `tokenizer.json`; tokens that are named special follow.
-
-    Returns:
-        The file, the id where it gives one, and the token.
-    """
-    config = folder / "tokenizer_config.json"
-    legacy, file = folder / "added_tokens.json", folder / "tokenizer.json"
-    kinds = (dict, type(None))
-    known = checked(settings, "added_tokens_decoder", kinds, config)
-    named = list(named_tokens(settings, config))
-    special = {token.content for token in named}
-    found: list[tuple[Path, int | None, AddedToken]] = []
-    if known is None:
-        ids = optional(legacy) or {}
-        for name in ids:
-            checked(ids, name, int, legacy)
-        for name in sorted(ids, key=ids.__getitem__):
-            one = to_added(
-                name, legacy, special=name in special,
-                normalized=name not in special,
-            )  # fmt: skip
-            found.append((legacy, ids[name], one))
-    for entry in checked(saved or {}, "added_tokens", list, file, []):
-        if not isinstance(entry, dict):
-            raise ValueError(f"{file}: {entry!r} is no added token")
-        i = checked(entry, "id", int, file)
-        found.append((file, i, to_added(entry, file)))
-    if not all(key.isdecimal() for key in known or {}):
-        raise ValueError(f"{config}: added_tokens_decoder has ids as keys")
-    for key in sorted(known or {}, key=int):
-        found.append((config, int(key), to_added(known[key], config)))
-    for _, _, token in found:
-        token.special |= token.content in special
-    listed = {token.content for _, _, token in found}
-    found += [(config, None, t) for t in named if t.content not in listed]
-    return found
-
-
-def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Read what a folder says of its tokenizer.
-
-    Returns:
-        The file of the vocabulary, and the arguments of `Tokenizer`.
-
-    Raises:
-        FileNotFoundError: a link to nothing.
-        ValueError: a file that is broken, or that says what is not
-            BERT's; named.
-    """
-    config, file = folder / "tokenizer_config.json", folder / "tokenizer.json"
-    settings, saved = optional(config) or {}, optional(file)
-    family = check_settings(settings, config)
-    map_file = folder / "special_tokens_map.json"
-    if "added_tokens_decoder" not in settings:
-        names = optional(map_file) or {}
-        check_settings(names, map_file)
-        settings |= names
-    made: dict[str, Any] = {}
-    if saved is None:
-        file = folder / "vocab.txt"
-    else:
-        check_steps(saved, file, family)
-        own = alone(saved["normalizer"])
-        own["chinese"] = own.get("handle_chinese_chars", True)
-        if not family:
-            made = {key: own.get(key) for key in SWITCHES.values()}
-    if family or saved is None or not settings.get("tokenizer_class"):
-        made |= {
-            ours: settings[key] for key, ours in SWITCHES.items()
-            if key in settings
-        }  # fmt: skip
-    where = file if saved and not family else config
-    for key, default in (("lowercase", True), ("chinese", True)):
-        made[key] = checked(made, key, bool, where, default)
-    checked(made, "strip_accents", (bool, type(None)), where)
-    pieces = read_vocabulary(file, saved)
-    if family and "added_tokens_decoder" in settings:
-        saved = None  # what was added is read from there alone
-    found = read_added(folder, settings, saved)
-    added = {token.content: token for _, _, token in found}
-    ids = {piece: i for i, piece in enumerate(pieces)}
-    for name in beyond(pieces, added.values()):
-        ids[name] = len(ids)
-    for source, i, token in found:
-        if i not in (None, ids[token.content]):
-            raise ValueError(
-                f"{source} gives {token.content!r} the id {i}, where it "
-                f"comes at {ids[token.content]}: ids are left out before it"
-            )
-    return file, {"vocabulary": pieces, "added": [*added.values()], **made}
-
-
-def train_vocabulary(
-    texts: Iterable[str], size: int, lowercase: bool = True
-) -> list[str]:
-    """Learn a WordPiece vocabulary, the same one every time.
-
-    The book's own file, `minibert/vocab/leads-4096.txt`, is
-    `train_vocabulary([x.text for x in leads("train")], 4096)`.
-
-    Args:
-        texts: what to learn from.
-        size: number of entries, the special tokens included; fewer
-            come back when the texts offer no more.
-        lowercase: lower-case and strip accents first.
-
-    Returns:
-        The special tokens, the characters, then the pieces in the
-        order in which they were made.
-
-    Raises:
-        TypeError: a text is not a string.
-        ValueError: no texts, or `size` is below their characters.
-
-    Source: Schuster and Nakajima 2012; the trainer is that of
-    `tokenizers`, which merges by count, as BPE does.
-    """
-    texts = as_texts(texts, "text")
-    normal = normalizers.BertNormalizer(lowercase=lowercase)
-    cut = pre_tokenizers.BertPreTokenizer()
-    alphabet: set[str] = set()
-    for text in texts:
-        clean = normal.normalize_str(text)
-        for word, _ in cut.pre_tokenize_str(clean):
-            alphabet |= {"##" + c for c in word[1:]} | {word[0]}
-    if size < len(SPECIAL) + len(alphabet):
-        raise ValueError(
-            f"size {size} is too small: the texts need "
-            f"{len(alphabet)} entries for characters and "
-            f"{len(SPECIAL)} special tokens"
-        )
-    # Left to itself the trainer numbers the ##c in a random order.
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size,
-        special_tokens=[*SPECIAL, *sorted(alphabet)],
-        show_progress=False,
-    )
-    empty = models.WordPiece(unk_token="[UNK]")
-    model = tokenizers.Tokenizer(empty)
-    model.normalizer, model.pre_tokenizer = normal, cut
-    model.train_from_iterator(texts, trainer)
-    ids = model.get_vocab()
-    return sorted(ids, key=ids.__getitem__)
-
-
 class Encoding(NamedTuple):
     """One text, or pair, with what each of its S tokens is.
 
@@ -619,62 +133,6 @@ class Encoding(NamedTuple):
     offsets: list[tuple[int, int]]
     words: list[int | None]
     special: list[bool]
-
-
-class Batch(NamedTuple):
-    """Three tensors (B, S) of int64, in the order a model takes them.
-
-    A model takes it as `model(*batch)` or `model(**batch)`.
-
-    Attributes:
-        input_ids: rows of the embedding table.
-        attention_mask: 1 for real tokens, 0 for padding.
-        token_type_ids: segment, 0 or 1.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    token_type_ids: Tensor
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """Give the same batch on another device."""
-        return Batch(*(tensor.to(device) for tensor in self))
-
-    def keys(self) -> tuple[str, ...]:
-        """Give the names, as a mapping does."""
-        return self._fields
-
-    def __getitem__(self, key: Any) -> Any:
-        """Give a tensor by its name; or as a tuple does."""
-        if isinstance(key, str):
-            return self._asdict()[key]
-        return tuple.__getitem__(self, key)
-
-
-def surround(
-    first: list[int], second: list[int] | None, cls: int, sep: int
-) -> tuple[list[int], list[int]]:
-    """Put special tokens around one text, or two: ids, segments."""
-    ids = [cls, *first, sep]
-    segments = [0] * len(ids)
-    if second is not None:
-        ids += [*second, sep]
-        segments += [1] * (len(second) + 1)
-    return ids, segments
-
-
-def pad(
-    rows: list[tuple[list[int], list[int]]], pad_id: int, size: int
-) -> Batch:
-    """Lay (ids, segments) of B rows side by side, (B, size)."""
-    input_ids = torch.full((len(rows), size), pad_id)
-    mask = torch.zeros(len(rows), size, dtype=torch.long)
-    segments = torch.zeros(len(rows), size, dtype=torch.long)
-    for row, (ids, types) in enumerate(rows):
-        input_ids[row, : len(ids)] = torch.tensor(ids)
-        segments[row, : len(ids)] = torch.tensor(types)
-        mask[row, : len(ids)] = 1
-    return Batch(input_ids, mask, segments)
 
 
 class Tokenizer:
@@ -717,7 +175,7 @@ class Tokenizer:
         self._set_vocabulary(list(vocabulary))
 
     def _set_vocabulary(self, base: list[str]) -> None:
-        pieces = [*base, *beyond(base, self._added)]
+        pieces = [*base, *new_pieces(base, self._added)]
         ids = {piece: i for i, piece in enumerate(pieces)}
         self._base, self._pieces, self._ids = len(base), pieces, ids
         self._rust = backend(
@@ -970,7 +428,7 @@ class Tokenizer:
 
         Args:
             name_or_path: "leads-4096", the book's own vocabulary, or
-                whatever `minibert.data.resolve` finds.
+                whatever `minibert.files.resolve` finds.
 
         Raises:
             FileNotFoundError: nothing of this name, or no vocabulary.
@@ -980,7 +438,7 @@ class Tokenizer:
         own = Path(str(resources.files("minibert"))) / "vocab"
         name = str(name_or_path)
         ships = name in {path.stem for path in own.glob("*.txt")}
-        if ships and not holds_model(Path(name)):
+        if ships and not has_model_files(Path(name)):
             return cls(read_vocabulary(own / f"{name}.txt"))
         folder = resolve(name_or_path, ["vocab.txt|tokenizer.json"])
         file, found = read_folder(folder)

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/pretraining.md
+# book/source/training.md
 # Edit that, not this.
 """The training loop: one step at a time, and a run that survives.
 
@@ -9,32 +9,31 @@ next step with the same weights and optimiser.
 """
 
 import contextlib
-import hashlib
-import json
 import math
 import os
-import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from minibert.bert import own_memory
+from minibert.checkpoints import Run, weights_digest
 from minibert.device import best_device, best_dtype, slowdown
+from minibert.moved import moved
 
-__all__ = ["Piece", "TrainingConfig", "processes", "train"]
+__all__ = ["Microbatch", "TrainingConfig", "processes", "train"]
+
+if not TYPE_CHECKING:  # names of 0.2
+    __getattr__ = moved(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +106,7 @@ class TrainingConfig:
         return self.learning_rate * left / max(self.steps - self.warmup, 1)
 
 
-class Piece(NamedTuple):
+class Microbatch(NamedTuple):
     """A part of a step's batch.
 
     Attributes:
@@ -209,7 +208,9 @@ def seed_step(*numbers: int) -> None:
     torch.manual_seed(int(state.generate_state(1, np.uint64)[0]))
 
 
-def total_counts(pieces: list[Piece], world: int) -> dict[str, int]:
+def total_counts(
+    pieces: list[Microbatch], world: int
+) -> dict[str, int]:
     """Count what each loss of the whole step is a mean of."""
     names = list(pieces[0].counts)
     table = [[p.counts[n] for n in names] for p in pieces]
@@ -221,7 +222,7 @@ def total_counts(pieces: list[Piece], world: int) -> dict[str, int]:
     return dict(zip(names, sums.tolist(), strict=True))
 
 
-def cut_step(
+def split_step(
     rows: int, rank: int, world: int, accumulate: int
 ) -> list[tuple[slice, bool]]:
     """Give a process its pieces of a step's rows.
@@ -239,7 +240,7 @@ def cut_step(
 
 def backward(
     model: nn.Module,
-    pieces: list[Piece],
+    pieces: list[Microbatch],
     world: int,
     precision: Precision,
 ) -> dict[str, Tensor]:
@@ -299,7 +300,7 @@ class Meter:
         self.tokens = self.steps = 0
         self.start = time.perf_counter()
 
-    def add(self, losses: dict[str, Tensor], pieces: list[Piece]) -> None:
+    def add(self, losses: dict[str, Tensor], pieces: list[Microbatch]) -> None:
         """Take in one step."""
         for name, loss in losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + loss
@@ -322,7 +323,7 @@ class Meter:
         return line | {"tokens_per_second": round(tokens / seconds)}
 
 
-Batches = Callable[[int, int, int], list[Piece]]
+Batches = Callable[[int, int, int], list[Microbatch]]
 Evaluate = Callable[[nn.Module], dict[str, float]]
 Enough = Callable[[list[dict[str, float]]], bool]
 
@@ -334,7 +335,7 @@ def train(
     folder: str | Path | None = None,
     *,
     evaluate: Evaluate | None = None,
-    facts: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     enough: Enough | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
@@ -348,7 +349,7 @@ def train(
         folder: for the log (`log.jsonl`) and checkpoints; None
             keeps nothing.
         evaluate: called with the model in eval mode, gives numbers.
-        facts: more that a checkpoint must agree with, beside the
+        settings: more that a checkpoint must agree with, beside the
             starting weights, such as a `digest` of the rows.
         enough: called with the log before each step; true ends the
             run there.
@@ -360,7 +361,7 @@ def train(
 
     Raises:
         ValueError: `folder` holds a run of another config, of other
-            facts, or from other starting weights.
+            settings, or from other starting weights.
         OSError: a checkpoint could not be written; the one before
             is whole.
         FloatingPointError: the loss is not a number.
@@ -371,7 +372,8 @@ def train(
     run = None
     if folder is not None:
         begun = {"starting weights": weights_digest(model)}
-        run = Run(folder, config, dict(facts or {}) | begun)
+        more = dict(settings or {}) | begun
+        run = Run(folder, asdict(config) | more)
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
     start = 0
@@ -382,7 +384,7 @@ def train(
     if world > 1:
         wrapped = DistributedDataParallel(wrapped)
     meter = Meter()
-    shown = bar(config, start, progress and rank == 0)
+    shown = progress_bar(config, start, progress and rank == 0)
     with torch.random.fork_rng(), shown:
         for step in range(start, config.steps):
             if enough and enough(log):
@@ -400,16 +402,16 @@ def train(
             optimiser.zero_grad(set_to_none=True)
             shown.update()
             done, line = step + 1, {}
-            save = due(done, config.save_every, config)
-            if save or due(done, config.log_every, config):
+            save = is_due(done, config.save_every, config)
+            if save or is_due(done, config.log_every, config):
                 line = meter.read(world)
                 line["rate"] = config.rate(step)
                 if not math.isfinite(sum(line.values())):
                     text = f"after step {done}: {line}"
                     raise FloatingPointError(text)
-            measured = due(done, config.evaluate_every, config)
+            measured = is_due(done, config.evaluate_every, config)
             if evaluate and measured:
-                line |= evaluated(model, evaluate)
+                line |= run_evaluation(model, evaluate)
                 meter.start = time.perf_counter()
             if line:
                 log.append({"step": done} | line)
@@ -424,239 +426,20 @@ def train(
     return log
 
 
-def bar(config: TrainingConfig, start: int, shown: bool) -> tqdm:
+def progress_bar(config: TrainingConfig, start: int, shown: bool) -> tqdm:
     """Make a progress bar, or one that shows nothing."""
     return tqdm(total=config.steps, initial=start, unit="step", disable=not shown)
 
 
-def due(done: int, every: int, config: TrainingConfig) -> bool:
+def is_due(done: int, every: int, config: TrainingConfig) -> bool:
     """Whether something that comes `every` so often comes now."""
     return done % every == 0 or done == config.steps
 
 
-def evaluated(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
+def run_evaluation(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
     """Measure the model without dropout or gradients."""
     model.eval()
     with torch.no_grad():
         numbers = evaluate(model)
     model.train()
     return {name: float(value) for name, value in numbers.items()}
-
-
-class Run:
-    """A folder with a run's config, its log, and two checkpoints.
-
-    A checkpoint is a folder `step-00000500` that is written under
-    another name and then renamed, so that it is there whole or not
-    at all.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        config: TrainingConfig,
-        facts: Mapping[str, Any] | None,
-    ) -> None:
-        self.folder = Path(folder)
-        self.log = self.folder / "log.jsonl"
-        said = asdict(config) | dict(facts or {})
-        plain = json.dumps(said, default=lambda x: x.item())  # numpy's numbers
-        self.said = json.loads(plain)
-
-    def checkpoints(self) -> list[Path]:
-        """List what may be gone on from, the newest first."""
-        return sorted(self.folder.glob("step-*"), reverse=True)
-
-    def resume(
-        self,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-    ) -> tuple[int, list[dict[str, float]]]:
-        """Load the newest whole checkpoint, if there is one.
-
-        Returns:
-            The steps done, and the log up to there.
-        """
-        broken = []
-        for path in self.checkpoints():
-            try:
-                tensors, said = read_checkpoint(path)
-            except (SafetensorError, OSError, ValueError) as error:
-                broken.append(f"{path}: {error}")
-                continue
-            self.agree(said["config"])
-            put_tensors(tensors, model, optimiser)
-            if scale := said.get("scaler"):
-                scaler.load_state_dict(scale)
-            if broken:
-                warnings.warn(
-                    f"{'; '.join(broken)}. Going on from {path.name}",
-                    stacklevel=3,
-                )
-            return said["step"], self.read_log(said["step"])
-        if broken:
-            raise ValueError(
-                f"no checkpoint can be read ({'; '.join(broken)}): to "
-                f"begin again, delete {self.folder}"
-            )
-        return 0, self.read_log(0)
-
-    def agree(self, said: dict[str, Any]) -> None:
-        """Refuse to go on with a run of other numbers."""
-        differ = [
-            f"{name} was {said.get(name)!r} and is {self.said.get(name)!r}"
-            for name in sorted(said.keys() | self.said.keys())
-            if said.get(name) != self.said.get(name)
-        ]
-        hint = ""
-        if said.get("steps") != self.said["steps"]:
-            hint = (
-                ". A run whose rate has fallen to 0 is not made longer: "
-                f"begin in another folder, from {self.folder / 'model'}"
-            )
-        elif said.get("starting weights") != self.said["starting weights"]:
-            hint = (
-                ". A model that was trained since is another one, and so is "
-                "one with a new head, unless torch.manual_seed went before: "
-                "make or load it as at first"
-            )
-        if differ:
-            raise ValueError(
-                f"{self.folder} holds another run: {'; '.join(differ)}. "
-                f"Use what it began with, or another folder{hint}"
-            )
-
-    def read_log(self, step: int) -> list[dict[str, float]]:
-        """Read the log up to a step, and cut off what comes after."""
-        lines = []
-        if self.log.exists():
-            for text in self.log.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):  # cut short
-                    lines.append(json.loads(text))
-        lines = [line for line in lines if line["step"] <= step]
-        if int(os.environ.get("RANK", "0")) == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            aside = self.log.with_suffix(".new")
-            text = "".join(json.dumps(x) + "\n" for x in lines)
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, self.log)
-        return lines
-
-    def write(self, line: dict[str, float]) -> None:
-        """Add a line to the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def save(
-        self,
-        step: int,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-    ) -> None:
-        """Write a checkpoint; then drop all but it and the last.
-
-        Raises:
-            OSError: it could not be written; the last is whole.
-        """
-        path = self.folder / f"step-{step:08d}"
-        aside = self.folder / f".saving-{path.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            aside.mkdir(parents=True)
-            save_file(get_tensors(model, optimiser), aside / TENSORS)
-            said = {
-                "step": step, "config": self.said,
-                "scaler": scaler.state_dict(),
-            }  # fmt: skip
-            text = json.dumps(said, indent=1) + "\n"
-            (aside / STATE).write_text(text, encoding="utf-8")
-            for file in (aside / TENSORS, aside / STATE, aside):
-                sync(file)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            last = next((one.name for one in self.checkpoints()), "none")
-            raise OSError(
-                f"{path} could not be written ({error}); the last "
-                f"checkpoint is {last}. Make room, then start again"
-            ) from error
-        shutil.rmtree(path, ignore_errors=True)  # a broken one
-        os.replace(aside, path)
-        sync(self.folder)
-        for old in self.checkpoints()[2:]:
-            shutil.rmtree(old)
-
-
-TENSORS, STATE = "tensors.safetensors", "state.json"
-
-
-def digest(parts: Iterable[bytes | memoryview]) -> str:
-    """Tell one content from another: 16 digits of its SHA-256."""
-    made = hashlib.sha256()
-    for part in parts:
-        made.update(part)
-    return made.hexdigest()[:16]
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Tell one set of weights from another, wherever they are."""
-    parts: list[bytes | memoryview] = []
-    for name, tensor in model.state_dict().items():
-        flat = tensor.detach().cpu().contiguous().flatten()
-        parts += [name.encode(), flat.view(torch.uint8).numpy().data]
-    return digest(parts)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    folder = path.is_dir()
-    if folder and os.name == "nt":
-        return  # Windows opens no folder, and keeps its list by itself
-    # It waits for a file only where one may write to it.
-    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def get_tensors(
-    model: nn.Module, optimiser: torch.optim.Optimizer
-) -> dict[str, Tensor]:
-    """Name everything that a run carries from step to step."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        for kind, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"optimiser.{kind}.{name}"] = value
-    return own_memory(tensors)
-
-
-def put_tensors(
-    tensors: dict[str, Tensor],
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-) -> None:
-    """Undo `get_tensors`."""
-    model.load_state_dict(
-        {
-            name.removeprefix("model."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("model.")
-        }
-    )
-    for name, parameter in model.named_parameters():
-        state = {}
-        for kind in ("step", "exp_avg", "exp_avg_sq"):
-            tensor = tensors.get(f"optimiser.{kind}.{name}")
-            if tensor is not None:
-                # a copy, since a tensor that was read holds its file open
-                state[kind] = tensor.to(parameter.device, copy=True)
-        if state:
-            optimiser.state[parameter] = state
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint's tensors and what it says of itself."""
-    said = json.loads((path / STATE).read_text(encoding="utf-8"))
-    return load_file(path / TENSORS), said

@@ -1,7 +1,7 @@
 """What the tests share: where they run, and in which numbers.
 
 MINIBERT_DEVICE (cpu, cuda) and MINIBERT_DTYPE (float32, bfloat16) choose; see
-tools/gpu.py. On a machine without the data packages, a test that needs one skips
+experiments/gpu.py. On a machine without the data packages, a test that needs one skips
 where MINIBERT_DEVICE is set. On Linux, tests meet Windows's rule about files in use.
 """
 
@@ -18,7 +18,8 @@ import pytest
 import safetensors.torch
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "experiments")]
 
 
 @pytest.fixture(scope="session")

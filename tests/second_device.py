@@ -61,7 +61,7 @@ def waits() -> Iterator[list[Wait]]:
 
 
 def kinds(found: list[Wait]) -> dict[str, int]:
-    """Count waits by kind and function: {"nonzero mlm.at_labels": 3}."""
+    """Count waits by kind and function: {"nonzero losses.at_labels": 3}."""
     return dict(Counter(f"{one.kind} {one.function}".strip() for one in found))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import stat
 import statistics
@@ -22,17 +23,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minibert import bert
-from minibert.bert import (
-    BertConfig,
-    BertModel,
-    BertPreTrainedModel,
-    from_huggingface,
-    load,
-    to_huggingface,
-)
-from minibert.data import leads, resolve
-from minibert.tokens import SPECIAL, Batch, Tokenizer
+from minibert import weights
+from minibert.batching import Batch
+from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.config import BertConfig
+from minibert.data import leads
+from minibert.files import resolve
+from minibert.huggingface import from_huggingface, to_huggingface
+from minibert.tokens import Tokenizer
+from minibert.vocabulary import SPECIAL
 
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()
@@ -632,7 +631,10 @@ def test_a_pickle_is_refused(folder: Path) -> None:
     for place in (folder, folder / "pytorch_model.bin"):
         with pytest.raises(ValueError, match=r"(?s)pickle.*weights_only=True.*save_file"):
             BertModel.from_pretrained(place)
-    (folder / "pytorch_model.bin").rename(whole)  # in disguise
+    whole.write_bytes(pickle.dumps({"a": 1}))  # its length ends as a header's
+    with pytest.raises(ValueError, match="is a pickle"):
+        BertModel.from_pretrained(folder)
+    (folder / "pytorch_model.bin").replace(whole)  # in disguise
     with pytest.raises(ValueError, match="is a pickle"):
         BertModel.from_pretrained(folder)
 
@@ -939,7 +941,7 @@ def test_a_failed_save_loses_nothing(
     def fail(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(bert if broken == "save_file" else bert.os, broken, fail)
+    monkeypatch.setattr(weights if broken == "save_file" else weights.os, broken, fail)
     with pytest.raises(OSError, match="no space"):
         other.save_pretrained(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

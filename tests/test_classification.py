@@ -13,33 +13,23 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from minibert import classification
-from minibert.bert import BertConfig, BertModel
+from minibert import tagging
+from minibert.batching import collate
+from minibert.bert import BertModel
 from minibert.classification import (
     SINGLE,
     BertForMultipleChoice,
     BertForSequenceClassification,
-    BertForTokenClassification,
-    FineTuningData,
-    Span,
-    class_loss,
     classify,
-    collate,
-    fine_tune,
-    for_trainer,
     label_names,
-    patience,
-    predict,
-    read_tags,
-    span_f1,
-    tag,
-    tag_row,
-    text_row,
     with_labels,
 )
+from minibert.config import BertConfig
 from minibert.counting import parameters, total
-from minibert.mlm import IGNORE
+from minibert.finetuning import FineTuningData, fine_tune, for_trainer, patience, predict, text_row
+from minibert.losses import IGNORE, class_loss
 from minibert.pretraining import train_last
+from minibert.tagging import BertForTokenClassification, Span, read_tags, span_f1, tag, tag_row
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig
 
@@ -585,8 +575,8 @@ def test_tags_give_the_spans_back(data):
     words = data.draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12))
     text = data.draw(st.sampled_from([" ", "  ", "\n"])).join(words)
     one = tokenizer.encode(text)
-    firsts = classification.first_pieces(one)
-    places = [(one.offsets[i][0], classification.word_end(one, i)) for i in firsts]
+    firsts = tagging.first_pieces(one)
+    places = [(one.offsets[i][0], tagging.word_end(one, i)) for i in firsts]
     spans, at = [], 0
     while at < len(places):
         size = data.draw(st.integers(0, 3))

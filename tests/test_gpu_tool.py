@@ -1,4 +1,4 @@
-"""tools/gpu.py on the CPU: each kind of piece, what its row holds, and faults made for it."""
+"""experiments/gpu.py on the CPU: each kind of piece, what its row holds, and faults made for it."""
 
 import json
 import os
@@ -20,9 +20,9 @@ MEASURED = {"step-base", "attention", "losses", "scaler"}
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """The tool and the package, with tests and chapters that take no time."""
-    for name in ("book", "tests", "minibert", "tools"):
+    for name in ("book", "tests", "minibert", "experiments"):
         (tmp_path / name).mkdir()
-    for path in [*(ROOT / "minibert").glob("*.py"), *(ROOT / "tools").glob("gpu*.py")]:
+    for path in [*(ROOT / "minibert").glob("*.py"), *(ROOT / "experiments").glob("gpu*.py")]:
         shutil.copy(path, tmp_path / path.parent.name)
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
     (tmp_path / "tests" / "test_device.py").write_text(
@@ -40,7 +40,7 @@ def copy(tmp_path) -> Path:
 def run(folder: Path, *arguments: str) -> tuple[int, dict[str, dict]]:
     """The exit status and the rows of a run on the CPU."""
     out = folder / "out.json"
-    command = [sys.executable, "tools/gpu.py", "--device", "cpu", "--out", out, *arguments]
+    command = [sys.executable, "experiments/gpu.py", "--device", "cpu", "--out", out, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", timeout=300)
     assert out.exists(), done.stderr
     return done.returncode, {
@@ -49,7 +49,7 @@ def run(folder: Path, *arguments: str) -> tuple[int, dict[str, dict]]:
 
 
 def test_all_pieces_are_listed():
-    command = [sys.executable, "tools/gpu.py", "--list"]
+    command = [sys.executable, "experiments/gpu.py", "--list"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8").stdout.split()
     chapters = {f"chapter-{p.stem}" for p in (ROOT / "book").glob("*.ipynb")}
     assert set(listed) == chapters | MEASURED | {"units-float32", "units-bfloat16"}
@@ -92,8 +92,9 @@ MATH = "with nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH): "
 
 
 FAULTS = [
-    ("losses", "tools/gpu_measures.py", 'WITHIN = {"float32": 1e-4', 'WITHIN = {"float32": 0'),
-    ("attention", "minibert/transformer.py", "    mixed = F.", f"    {MATH}mixed = F."),
+    ("losses", "experiments/gpu_measures.py",
+     'WITHIN = {"float32": 1e-4', 'WITHIN = {"float32": 0'),
+    ("attention", "minibert/attention.py", "    mixed = F.", f"    {MATH}mixed = F."),
     ("scaler", "minibert/training.py", "enabled=half", "enabled=False"),
 ]
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from minibert import inside as module
-from minibert.bert import BertConfig, BertModel, load
-from minibert.data import resolve
+from minibert.bert import BertModel, load
+from minibert.config import BertConfig
+from minibert.files import resolve
 from minibert.inside import (
     Attention,
     attend,

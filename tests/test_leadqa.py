@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from minibert import qa
 from minibert.data import lead, leads, sentences, split_of
-from minibert.qa import Question, leadqa_pages, load_leadqa, write_squad
+from minibert.squad import Question, leadqa_pages, load_leadqa, write_squad
 
 SPLITS = ("train", "dev", "test")
 FILE = resources.files("minibert") / "leadqa" / "leadqa.jsonl"

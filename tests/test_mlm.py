@@ -12,20 +12,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from minibert import mlm
-from minibert.bert import BertConfig
+from minibert.config import BertConfig
 from minibert.data import leads
+from minibert.losses import IGNORE, at_labels, mean_loss
 from minibert.mlm import (
-    IGNORE,
     BertForMaskedLM,
     Masking,
-    at_labels,
     fill_mask,
     fill_one_by_one,
     guess_words,
-    mean_loss,
     pseudo_log_likelihood,
 )
-from minibert.tokens import SPECIAL, Tokenizer
+from minibert.tokens import Tokenizer
+from minibert.vocabulary import SPECIAL
 
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()

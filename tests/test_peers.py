@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from minibert.bert import BertConfig
+from minibert.config import BertConfig
 from minibert.qa import (
     Answer,
     BertForQuestionAnswering,
-    Question,
     QuestionAnsweringOutput,
     answer_all,
     best_threshold,
-    cut_windows,
-    evaluate,
-    load_leadqa,
 )
+from minibert.squad import Question, evaluate, load_leadqa
 from minibert.tokens import Tokenizer
+from minibert.windows import cut_windows
 
 SAID = json.loads((Path(__file__).parent / "peers.json").read_text(encoding="utf-8"))
 THEIRS = {

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from source import ROOT
 
-from minibert.data import resolve
-from minibert.qa import Question, write_squad
+from minibert.files import resolve
+from minibert.squad import Question, write_squad
 
-CODE = sorted(chain.from_iterable((ROOT / d).rglob("*.py") for d in ("minibert", "tools", "tests")))
+FOLDERS = ("minibert", "tools", "experiments", "tests")
+CODE = sorted(chain.from_iterable((ROOT / d).rglob("*.py") for d in FOLDERS))
 # Where the mode stands among the arguments of what is called `open`.
 SECOND = {"gzip", "bz2", "lzma", "io", "codecs", "tempfile"}
 TEXT, TEMPORARY = "rt", {"NamedTemporaryFile", "TemporaryFile", "SpooledTemporaryFile"}

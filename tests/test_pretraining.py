@@ -21,25 +21,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.__main__ import main
-from minibert.bert import BertConfig, BertModel, to_huggingface
+from minibert.bert import BertModel
+from minibert.config import BertConfig
+from minibert.corpus import open_corpus, read_lines, text_files, write_corpus
 from minibert.data import leads, sentences
-from minibert.mlm import IGNORE, BertForMaskedLM
+from minibert.huggingface import to_huggingface
+from minibert.losses import IGNORE
+from minibert.mlm import BertForMaskedLM
 from minibert.nsp import Corpus, build_corpus
 from minibert.pretraining import (
     BertForPreTraining,
     PretrainingConfig,
     PretrainingData,
-    lines,
     measure,
-    open_corpus,
     pretrain,
     save_trained,
     stack_layers,
-    text_files,
     train_last,
-    write_corpus,
 )
-from minibert.tokens import SPECIAL, Tokenizer
+from minibert.tokens import Tokenizer
+from minibert.vocabulary import SPECIAL
 
 LETTERS = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz.", *(f"##{c}" for c in "abcdefgh")]
 TINY = BertConfig(
@@ -529,7 +530,7 @@ def test_a_folder_without_text(tmp_path):
 def test_lines_lose_nothing_but_the_spaces_they_are_cut_at(text, longest, tmp_path_factory):
     file = tmp_path_factory.mktemp("lines") / "x.txt"
     file.write_text(text, encoding="utf-8")
-    parts = list(lines(file, longest))
+    parts = list(read_lines(file, longest))
     assert "".join(parts).replace(" ", "") == text.replace(" ", "")
     assert all(len(part) <= 2 * longest for part in parts)
 
@@ -674,9 +675,10 @@ RUN = """
 import sys
 from dataclasses import replace
 import torch
-from minibert.bert import BertConfig
+from minibert.config import BertConfig
 from minibert.nsp import build_corpus
-from minibert.pretraining import BertForPreTraining, PretrainingConfig, pretrain, text_files
+from minibert.corpus import text_files
+from minibert.pretraining import BertForPreTraining, PretrainingConfig, pretrain
 from minibert.tokens import Tokenizer
 torch.manual_seed(0)
 tokenizer = Tokenizer.from_pretrained("leads-4096")

@@ -24,32 +24,35 @@ from torch.testing import assert_close
 
 from minibert import qa
 from minibert.__main__ import article_split, main
-from minibert.bert import BertConfig, BertModel
-from minibert.data import resolve
+from minibert.bert import BertModel
+from minibert.config import BertConfig
+from minibert.files import resolve
+from minibert.highlight import highlight
 from minibert.qa import (
     Answer,
     BertForQuestionAnswering,
-    Question,
     answer,
     answer_all,
     best_spans,
     best_threshold,
-    cut_windows,
+    question_rows,
+)
+from minibert.squad import (
+    SQUAD_REVISION,
+    Question,
     evaluate,
     exact_match,
     f1,
-    find_tokens,
     leadqa_pages,
     load_leadqa,
     load_squad,
     normalise_answer,
-    question_rows,
     read_squad,
     scores,
-    trusted_window,
     write_squad,
 )
 from minibert.tokens import Tokenizer
+from minibert.windows import cut_windows, find_tokens, trusted_window
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = BertConfig(
@@ -455,7 +458,7 @@ def test_what_is_no_question(questions):
 
 def test_an_answer_of_another_text_is_not_marked():
     with pytest.raises(ValueError, match="'dog' is not at 4 of this text"):
-        qa.highlight("The cat.", Answer("dog", 4, 7, 1.0, 0.5, 0.0))
+        highlight("The cat.", Answer("dog", 4, 7, 1.0, 0.5, 0.0))
 
 
 def test_pages_are_counted():
@@ -498,7 +501,7 @@ def test_many_are_each_alone_and_nothing_is_empty():
 @pytest.mark.parametrize("context", ["It cost $5, not $10 <b>.", r"Is \(x\) it? \[y\]", "$$\n$$ x"])
 def test_a_highlighted_text_is_escaped_and_no_formula(context):
     for found in (Answer(context[3:6], 3, 6, 1.0, 0.5, 0.0), Answer("", 0, 0, 0.0, 1.0, 0.0)):
-        shown = qa.highlight(context, found)
+        shown = highlight(context, found)
         assert shown.startswith('<span class="mathjax_ignore tex2jax_ignore">')
         assert shown.endswith("</span>") and shown.count("<span") == shown.count("</span>") == 1
         plain = re.sub("<(?!br)[^>]*>", "", shown).replace("<br>", "\n")
@@ -587,7 +590,7 @@ def offline(monkeypatch, tmp_path):
 
 
 def test_squad_from_the_hubs_cache(offline):
-    folder = offline / "datasets--rajpurkar--squad" / "snapshots" / qa.SQUAD_REVISION
+    folder = offline / "datasets--rajpurkar--squad" / "snapshots" / SQUAD_REVISION
     (folder / "plain_text").mkdir(parents=True)
     row = {
         "id": "1", "title": "Danube", "context": "It ends in the Black Sea.", "question": "Where?",
@@ -602,7 +605,7 @@ def test_squad_from_the_hubs_cache(offline):
 
 
 def test_squad_found_nowhere_says_what_was_tried(offline):
-    with pytest.raises(FileNotFoundError, match="(?s)its cache.*the hub.*MINIBERT_SQUAD"):
+    with pytest.raises(FileNotFoundError, match="(?s)the hub's cache: .*the hub: .*MINIBERT_SQUAD"):
         load_squad()
 
 

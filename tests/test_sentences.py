@@ -18,30 +18,17 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from sentence_transformers import SentenceTransformer
 
+from minibert import rouge as scoring
 from minibert import sentences as module
+from minibert import summaries
 from minibert.__main__ import main
 from minibert.bert import BertModel, load
-from minibert.data import leads, resolve, sentences
-from minibert.sentences import (
-    METHODS,
-    Reference,
-    cut_words,
-    embed,
-    evaluate_summaries,
-    first_token,
-    highlight_summary,
-    is_label,
-    mean_pool,
-    mixed_pages,
-    nearest,
-    pick,
-    read_summaries,
-    rouge,
-    summarize,
-    to_parts,
-    to_unit,
-    whiten,
-)
+from minibert.data import leads, sentences
+from minibert.files import resolve
+from minibert.highlight import highlight_summary
+from minibert.rouge import Reference, evaluate_summaries, mixed_pages, read_summaries, rouge
+from minibert.sentences import embed, first_token, mean_pool, nearest, to_unit, whiten
+from minibert.summaries import METHODS, cut_words, is_label, pick, summarize, to_parts
 
 
 def some_sentences(count: int) -> list[str]:
@@ -277,8 +264,8 @@ def test_graph_in_blocks_kept_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = vectors_of(130, 0.05)
     whole = METHODS["graph"](vectors, 2, 0)
     for block, kept in [(50, 10_000), (50, 10), (64, 64), (130, 0), (1, 10_000)]:
-        monkeypatch.setattr(module, "BLOCK", block)
-        monkeypatch.setattr(module, "KEPT", kept)
+        monkeypatch.setattr(summaries, "BLOCK", block)
+        monkeypatch.setattr(summaries, "KEPT", kept)
         np.testing.assert_allclose(METHODS["graph"](vectors, 2, 0), whole, rtol=1e-5)
 
 
@@ -286,7 +273,8 @@ LARGE = """
 import re, time
 from pathlib import Path
 import numpy as np
-from minibert.sentences import pick, to_unit
+from minibert.sentences import to_unit
+from minibert.summaries import pick
 drawn = np.random.default_rng(0).normal(size=(10_000, 384)).astype(np.float32)
 parts = [f"This is number {i}." for i in range(10_000)]
 start = time.perf_counter()
@@ -449,7 +437,7 @@ def test_rouge_of_any_script(text: str, count: int) -> None:
 @given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii")))
 @example("The dogs' running_wild, 1,000 times!", "the DOG run wild 1000 time")
 def test_rouge_of_ascii_is_rouge_scores(one: str, other: str) -> None:
-    theirs = RougeScorer(module.ROUGE, use_stemmer=True).score(other, one)
+    theirs = RougeScorer(scoring.ROUGE, use_stemmer=True).score(other, one)
     ours = rouge(one, other)
     assert ours == {name: score.fmeasure for name, score in theirs.items()}
     assert all(type(value) is float for value in ours.values())

@@ -19,9 +19,13 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, BertTokenizer
 
 from minibert import tokens
-from minibert.bert import BertConfig, BertModel
-from minibert.data import leads, resolve
-from minibert.tokens import SPECIAL, Batch, Encoding, Tokenizer, train_vocabulary
+from minibert.batching import Batch
+from minibert.bert import BertModel
+from minibert.config import BertConfig
+from minibert.data import leads
+from minibert.files import resolve
+from minibert.tokens import Encoding, Tokenizer
+from minibert.vocabulary import SPECIAL, train_vocabulary
 
 EASY = settings(max_examples=400, deadline=None, derandomize=True)
 TEXT = st.text(max_size=40)  # every code point but lone surrogates

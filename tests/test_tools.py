@@ -18,7 +18,7 @@ import tangle
 import yaml
 from logo import PATH, svg
 
-from minibert.qa import load_leadqa, write_squad
+from minibert.squad import load_leadqa, write_squad
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = """---
@@ -255,7 +255,7 @@ def test_the_logo_is_drawn_by_code():
 
 
 def test_the_speed_record():
-    record = json.loads((ROOT / "bench" / "record.json").read_text(encoding="utf-8"))
+    record = json.loads((ROOT / "results" / "bench.json").read_text(encoding="utf-8"))
     assert set(record) == {"rows", "date", "processor", "versions"} and record["rows"]
     assert len({row["name"] for row in record["rows"]}) == len(record["rows"])
     for row in record["rows"]:
@@ -271,7 +271,8 @@ def test_the_full_recipe_is_recorded(tmp_path):
     record = tmp_path / "squad.json"
     record.write_text('{"published": [], "measured": {}}', encoding="utf-8")
     command = [
-        sys.executable, "tools/squad.py", "leads-small", "--runs", tmp_path, "--record", record,
+        sys.executable, "experiments/squad.py", "leads-small",
+        "--runs", tmp_path, "--record", record,
         "--epochs", "1", "--batch-size", "4", "--max-length", "96", "--doc-stride", "32",
     ]  # fmt: skip
     environment = os.environ | {"MINIBERT_SQUAD": str(tmp_path)}

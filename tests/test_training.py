@@ -17,15 +17,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from minibert.checkpoints import weights_digest
 from minibert.training import (
-    Piece,
+    Microbatch,
     TrainingConfig,
     backward,
     choose_precision,
-    cut_step,
     make_optimiser,
+    split_step,
     train,
-    weights_digest,
 )
 
 FULL = os.environ.get("MINIBERT_FULL") == "1"  # twenty kills, as the long form
@@ -58,12 +58,12 @@ def rows(step: int, count: int = 12) -> tuple[Tensor, Tensor]:
     return x, x.sum(1)
 
 
-def batches(step: int, rank: int = 0, world: int = 1, parts: int = 1) -> list[Piece]:
+def batches(step: int, rank: int = 0, world: int = 1, parts: int = 1) -> list[Microbatch]:
     """Pieces of unlike size, so that a mean of means would be wrong."""
     x, y = rows(step)
     cuts = [0, 1, 4, 7, 12] if parts == 4 else [0, 12]
     return [
-        Piece({"input_ids": x[a:b], "labels": y[a:b]}, {"loss": b - a})
+        Microbatch({"input_ids": x[a:b], "labels": y[a:b]}, {"loss": b - a})
         for a, b in itertools.pairwise(cuts)
     ]
 
@@ -80,7 +80,7 @@ CONFIG = TrainingConfig(
 def run(folder: Path | None, config: TrainingConfig = CONFIG, stop: int = 10**9) -> nn.Module:
     """Train; the data gives up at step `stop`, as a power cut would."""
 
-    def some(step: int, rank: int, world: int) -> list[Piece]:
+    def some(step: int, rank: int, world: int) -> list[Microbatch]:
         if step == stop:
             raise KeyboardInterrupt
         return batches(step)
@@ -217,7 +217,7 @@ def test_another_config_is_refused_with_what_differs(tmp_path):
     with pytest.raises(ValueError, match="model was None and is 'other'"):
         train(
             Line(), lambda s, r, w: batches(s), CONFIG, tmp_path,
-            facts={"model": "other"}, progress=False,
+            settings={"model": "other"}, progress=False,
         )  # fmt: skip
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
@@ -256,7 +256,7 @@ def test_a_digest_is_of_names_and_numbers(dtype):
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_every_process_has_a_piece_and_no_row_is_lost(rows, world, accumulate):
-    pieces = [cut_step(rows, rank, world, accumulate) for rank in range(world)]
+    pieces = [split_step(rows, rank, world, accumulate) for rank in range(world)]
     assert all(pieces)
     taken = [i for own in pieces for some, real in own if real for i in range(rows)[some]]
     assert sorted(taken) == list(range(rows))
@@ -296,7 +296,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("minibert.training.save_file", full)
+        patch.setattr("minibert.checkpoints.save_file", full)
         with pytest.raises(OSError, match="No space left.*last checkpoint is step-00000005"):
             run(tmp_path)
     assert [p.name for p in tmp_path.glob("*step*")] == ["step-00000005"]
@@ -322,7 +322,7 @@ def test_a_run_goes_on_where_folders_cannot_be_opened(tmp_path, monkeypatch):
 
     windows = SimpleNamespace(**vars(os))  # pathlib looks at the real os.name
     windows.name, windows.open, windows.fsync = "nt", no_folder, wait
-    monkeypatch.setattr("minibert.training.os", windows)
+    monkeypatch.setattr("minibert.checkpoints.os", windows)
     run(tmp_path, stop=7)
     assert weights(run(tmp_path)).equal(weights(whole)) and waited
 
@@ -350,7 +350,7 @@ def test_a_log_line_cut_short_is_dropped(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
-    def poisoned(step: int, rank: int, world: int) -> list[Piece]:
+    def poisoned(step: int, rank: int, world: int) -> list[Microbatch]:
         (piece,) = batches(step)
         if step == 11:
             piece.inputs["labels"][0] = float("nan")

@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from minibert import transformer
+from minibert import attention as module
+from minibert.attention import (
+    SelfAttention,
+    attend,
+    attention,
+    causal_mask,
+    merge_heads,
+    padding_mask,
+    split_heads,
+)
 from minibert.transformer import (
     CrossAttention,
     Decoder,
@@ -14,14 +23,7 @@ from minibert.transformer import (
     Encoder,
     EncoderLayer,
     FeedForward,
-    SelfAttention,
     Transformer,
-    attend,
-    attention,
-    causal_mask,
-    merge_heads,
-    padding_mask,
-    split_heads,
 )
 
 H, A, INNER = 32, 4, 48
@@ -147,7 +149,7 @@ def test_stacks_run_their_layers_in_order() -> None:
 
 def test_a_wrong_merge_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     x = random(1, A, 5, 8)
-    monkeypatch.setattr(transformer, "merge_heads", lambda x: x.reshape(1, 5, H))
+    monkeypatch.setattr(module, "merge_heads", lambda x: x.reshape(1, 5, H))
     wrong = attend(x, x, x)
     monkeypatch.undo()
     assert (wrong - attend(x, x, x)).abs().max() > 0.1

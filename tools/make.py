@@ -70,9 +70,9 @@ def ready() -> Path:
     return python()
 
 
-def tool(name: str, *arguments: str) -> None:
-    """Run one of the tools with the Python of `.venv`."""
-    run(ready(), ROOT / "tools" / f"{name}.py", *arguments)
+def tool(name: str, *arguments: str, folder: str = "tools") -> None:
+    """Run one of the tools, or of the experiments, with the Python of `.venv`."""
+    run(ready(), ROOT / folder / f"{name}.py", *arguments)
 
 
 def module(name: str, *arguments: str) -> None:
@@ -170,8 +170,8 @@ def test() -> None:
 
 
 def bench() -> None:
-    """Speed against the references, side by side, into bench/record.json"""
-    tool("bench")
+    """Speed against the references, side by side, into results/bench.json"""
+    tool("bench", folder="experiments")
 
 
 def peers() -> None:
@@ -187,12 +187,12 @@ def peers() -> None:
     pip("--no-deps", "-w", wheel, ".", venv=".venv-peers", what="wheel")
     shutil.rmtree(ROOT / "build", ignore_errors=True)
     pip("--no-deps", "--force-reinstall", *wheel.glob("*.whl"), venv=".venv-peers")
-    run(python(".venv-peers"), "tools/peers.py")
+    run(python(".venv-peers"), "experiments/peers.py")
 
 
 def gpu(*arguments: str) -> None:
     """The unit tests and chapters on CUDA, with the Python found here"""
-    run(sys.executable, "tools/gpu.py", *arguments)
+    run(sys.executable, "experiments/gpu.py", *arguments)
 
 
 def colab(*arguments: str) -> None:

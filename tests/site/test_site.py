@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 import yaml
 
+from minibert.highlight import highlight, highlight_summary
 from minibert.inside import Attention, attention_view
-from minibert.qa import Answer, highlight
-from minibert.sentences import Summary, highlight_summary
+from minibert.qa import Answer
+from minibert.summaries import Summary
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("MINIBERT_SITE", ROOT / "_build" / "html"))

@@ -1,7 +1,7 @@
 """Fine-tune on LeadQA from several starts; keep every dev question's score.
 
-    python tools/qa_runs.py             all that results/qa.json lacks
-    python tools/qa_runs.py --kept RUN  evaluate RUN/trained on everything, too
+    python experiments/qa_runs.py             all that results/qa.json lacks
+    python experiments/qa_runs.py --kept RUN  evaluate RUN/trained on everything, too
 
 It writes results/qa.json after each run. With MINIBERT_SQUAD set, the kept model is also
 measured on the articles of SQuAD that it was not trained on.
@@ -20,27 +20,16 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from record import circumstances
-from source import ROOT
+from record import RESULTS, circumstances
 
 from minibert.__main__ import article_split
-from minibert.classification import fine_tune
-from minibert.qa import (
-    Answer,
-    BertForQuestionAnswering,
-    Question,
-    answer_all,
-    best_threshold,
-    leadqa_pages,
-    load_leadqa,
-    load_squad,
-    question_rows,
-    scores,
-)
+from minibert.finetuning import fine_tune
+from minibert.qa import Answer, BertForQuestionAnswering, answer_all, best_threshold, question_rows
+from minibert.squad import Question, leadqa_pages, load_leadqa, load_squad, scores
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig
 
-RECORD = ROOT / "results" / "qa.json"
+RECORD = RESULTS / "qa.json"
 # start, learning rate, epochs, tokens in a row
 RUNS = {
     "MiniLM": ("minilm", 2e-4, 4, 256),
@@ -120,7 +109,7 @@ def main() -> int:
     dev = [one for one in whole if one.answers]
 
     def keep() -> None:
-        record.update(command="python tools/qa_runs.py", **circumstances("tokenizers"))
+        record.update(command="python experiments/qa_runs.py", **circumstances("tokenizers"))
         RECORD.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     if args.kept:

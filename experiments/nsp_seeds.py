@@ -1,8 +1,8 @@
 """Train next sentence prediction under many seeds and settings; record every curve.
 
-    python tools/nsp_seeds.py                   the chapter's setting, seeds 0 to 9
-    python tools/nsp_seeds.py --seeds 3 --all   seeds 0 to 2, and the other settings
-    python tools/nsp_seeds.py --only shuffled --seeds 10
+    python experiments/nsp_seeds.py                   the chapter's setting, seeds 0 to 9
+    python experiments/nsp_seeds.py --seeds 3 --all   seeds 0 to 2, and the other settings
+    python experiments/nsp_seeds.py --only shuffled --seeds 10
 
 It runs the functions of book/source/nsp.md (its cells tagged `recorded`) and writes
 results/nsp-seeds.json after each run; a run that is recorded there is not repeated.
@@ -19,12 +19,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from record import circumstances
-from source import ROOT, recorded
+from record import RESULTS, circumstances
+from source import recorded
 
 from minibert import nsp
 
-RECORD = ROOT / "results" / "nsp-seeds.json"
+RECORD = RESULTS / "nsp-seeds.json"
 BASE = "counted"
 # What differs from the chapter's setting, by name.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ def main() -> int:
                 "accuracy": [round(float(x), 4) for x in accuracy],
             })  # fmt: skip
             runs.sort(key=lambda one: one["seed"])
-            record |= {"command": "python tools/nsp_seeds.py"}
+            record |= {"command": "python experiments/nsp_seeds.py"}
             record |= circumstances("tokenizers", "numpy")
             RECORD.parent.mkdir(exist_ok=True)
             RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

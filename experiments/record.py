@@ -1,9 +1,10 @@
 """Keep what a long run said, in results/NAME.json.
 
-    python tools/record.py RUN NAME
+    python experiments/record.py RUN NAME COMMAND
 
-RUN is the folder of `python -m minibert pretrain`: its numbers and its log are kept, with
-the date, the processor and the versions. A chapter's cell shows them from there.
+RUN is the folder of `python -m minibert pretrain`, COMMAND what made it, in quotes: its
+numbers and its log are kept, with the date, the processor and the versions. A chapter's
+cell shows them from there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from source import ROOT
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"
+sys.path.append(str(ROOT / "tools"))  # source.py there reads a chapter's cells
 
 
 def circumstances(*packages: str) -> dict[str, object]:
@@ -31,7 +35,7 @@ def circumstances(*packages: str) -> dict[str, object]:
     }
 
 
-def record(run: Path, name: str) -> Path:
+def record(run: Path, name: str, command: str) -> Path:
     """Write the record of a run's newest checkpoint."""
     newest = max(run.glob("step-*"), default=None)
     if newest is None:
@@ -42,14 +46,14 @@ def record(run: Path, name: str) -> Path:
     for line in log:
         for key, value in line.items():
             line[key] = round(value, 5)
-    path = ROOT / "results" / f"{name}.json"
+    path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    kept = said | {"log": log} | circumstances("tokenizers")
+    kept = {"command": command, **said, "log": log} | circumstances("tokenizers")
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return path
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         raise SystemExit(__doc__)
-    print(f"wrote {record(Path(sys.argv[1]), sys.argv[2])}")
+    print(f"wrote {record(Path(sys.argv[1]), sys.argv[2], sys.argv[3])}")

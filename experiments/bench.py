@@ -1,6 +1,6 @@
-"""Speed against the references, side by side in one run, into bench/record.json.
+"""Speed against the references, side by side in one run, into results/bench.json.
 
-    python tools/bench.py
+    python experiments/bench.py
 
 Rows are of 32 x 128 tokens where nothing else is said. Each times two things in turn,
 round after round, so that both meet the same busy machine. `ratio` is the median of theirs
@@ -23,29 +23,27 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from record import circumstances
+from record import RESULTS, circumstances
 from sentence_transformers import SentenceTransformer
-from source import ROOT
 
-from minibert.bert import BertConfig, BertModel, load, to_huggingface
-from minibert.classification import FineTuningData
-from minibert.data import leads, resolve, sentences
+from minibert.bert import BertModel, load
+from minibert.config import BertConfig
+from minibert.data import leads, sentences
+from minibert.files import resolve
+from minibert.finetuning import FineTuningData
+from minibert.huggingface import to_huggingface
 from minibert.mlm import Masking
 from minibert.pretraining import BertForPreTraining
-from minibert.qa import (
-    BertForQuestionAnswering,
-    Question,
-    answer_all,
-    find_tokens,
-    load_leadqa,
-    question_rows,
-)
+from minibert.qa import BertForQuestionAnswering, answer_all, question_rows
 from minibert.sentences import embed
-from minibert.tokens import SPECIAL, Tokenizer
+from minibert.squad import Question, load_leadqa
+from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, make_optimiser
+from minibert.vocabulary import SPECIAL
+from minibert.windows import find_tokens
 
 os.environ["MINIBERT_DEVICE"] = "cpu"  # both sides of a row belong on one device
-RECORD = ROOT / "bench" / "record.json"
+RECORD = RESULTS / "bench.json"
 BATCH, LENGTH, ROUNDS = 32, 128, 11
 Work = Callable[[], object]
 
@@ -319,7 +317,7 @@ def main() -> int:
         answering(),
         embedding(),
     ]
-    record = {"rows": rows} | circumstances("transformers")
+    record = {"command": "make bench", "rows": rows} | circumstances("transformers")
     RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for one in rows:

@@ -1,9 +1,9 @@
-"""One piece of tools/gpu.py, in a process of its own.
+"""One piece of experiments/gpu.py, in a process of its own.
 
-    MINIBERT_DEVICE=cuda python tools/gpu_piece.py NAME FILE
+    MINIBERT_DEVICE=cuda python experiments/gpu_piece.py NAME FILE
 
-NAME is one that `python tools/gpu.py --list` gives. What the piece found goes into FILE, as
-JSON: its peak memory on the card, and more where it is one of tools/gpu_measures.py. The
+NAME is one that `python experiments/gpu.py --list` gives. What the piece found goes into FILE, as
+JSON: its peak memory on the card, and more where it is one of experiments/gpu_measures.py. The
 exit status is 1 where something is wrong.
 """
 

@@ -1,7 +1,7 @@
 """Fine-tune under many starts, sizes, rates and seeds; record every score.
 
-    python tools/finetuning.py           all that results/finetuning.json lacks
-    python tools/finetuning.py --drop leads-small   forget these runs first
+    python experiments/finetuning.py           all that results/finetuning.json lacks
+    python experiments/finetuning.py --drop leads-small   forget these runs first
 
 It runs the functions of book/source/finetuning.md (its cells tagged `recorded`) and
 writes results/finetuning.json after each run.
@@ -23,17 +23,17 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from record import circumstances
+from record import RESULTS, circumstances
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from source import ROOT, recorded
+from source import recorded
 
 from minibert import classification
 from minibert.data import leads
 from minibert.pretraining import train_last
 from minibert.training import TrainingConfig
 
-RECORD = ROOT / "results" / "finetuning.json"
+RECORD = RESULTS / "finetuning.json"
 SIZES = (48, 240, 960)  # labelled leads
 STEPS = {48: 45, 240: 90, 960: 120}
 FROM_NOTHING = {48: 150, 240: 300, 960: 600}  # at STEPS it is still at chance
@@ -134,7 +134,7 @@ def main() -> int:
         scores = {k: round(v, 4) for k, v in run(one, names).items()}
         runs.append(one | scores | {"seconds": round(time.perf_counter() - start)})
         record |= {
-            "command": "python tools/finetuning.py",
+            "command": "python experiments/finetuning.py",
             "steps": STEPS,
             "steps_from_nothing": FROM_NOTHING,
         }

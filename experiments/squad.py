@@ -1,6 +1,6 @@
 """The full recipe: fine-tune on all of SQuAD 1.1, measure on its dev part, keep the figures.
 
-    python tools/squad.py google-bert/bert-base-uncased        (of RECIPES below)
+    python experiments/squad.py google-bert/bert-base-uncased        (of RECIPES below)
 
 For one GPU. Each model's exact match and F1 go to results/squad.json, beside the published
 ones, with the date, the chip and the versions. SQuAD comes from the hub, or from the folder
@@ -14,15 +14,15 @@ import json
 from pathlib import Path
 
 import torch
-from record import circumstances
-from source import ROOT
+from record import RESULTS, ROOT, circumstances
 
 from minibert.__main__ import main as minibert
-from minibert.qa import BertForQuestionAnswering, answer_all, evaluate, load_squad
+from minibert.qa import BertForQuestionAnswering, answer_all
+from minibert.squad import evaluate, load_squad
 from minibert.tokens import Tokenizer
 from minibert.training import processes
 
-RECORD = ROOT / "results" / "squad.json"
+RECORD = RESULTS / "squad.json"
 RECIPES = {  # learning rate, epochs
     "google-bert/bert-base-uncased": (3e-5, 2),
     "google/bert_uncased_L-8_H-512_A-8": (1e-4, 3),

@@ -1,4 +1,4 @@
-"""The measurements of tools/gpu.py: a step's speed, attention's back ends, losses.
+"""The measurements of experiments/gpu.py: a step's speed, attention's back ends, losses.
 
 Each takes a device and gives fields of a row, of which `faults` lists what is wrong; on the
 CPU sizes are small, to show that it works. MINIBERT_DEVICE must name the same device, for
@@ -22,14 +22,17 @@ from unittest.mock import patch
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from minibert.bert import BertConfig
+from minibert.attention import SelfAttention, causal_mask, padding_mask
+from minibert.checkpoints import read_checkpoint
+from minibert.config import BertConfig
 from minibert.counting import flops, memory, total
 from minibert.device import best_dtype
-from minibert.mlm import IGNORE, Masking
+from minibert.losses import IGNORE
+from minibert.mlm import Masking
 from minibert.pretraining import BertForPreTraining
-from minibert.tokens import SPECIAL, Tokenizer
-from minibert.training import Piece, TrainingConfig, read_checkpoint, train
-from minibert.transformer import SelfAttention, causal_mask, padding_mask
+from minibert.tokens import Tokenizer
+from minibert.training import Microbatch, TrainingConfig, train
+from minibert.vocabulary import SPECIAL
 
 Fields = dict[str, Any]  # of a row
 STEPS = 20  # of the runs whose losses are looked at
@@ -53,7 +56,7 @@ def small(device: torch.device) -> BertConfig:
 def made_up(
     masking: Masking, batch: int, length: int, step: int, rank: int = 0, world: int = 1,
     *, padded: bool = True,
-) -> list[Piece]:  # fmt: skip
+) -> list[Microbatch]:  # fmt: skip
     """A step's rows of made-up ids; some are frequent, so that there is something to learn."""
     chance = torch.Generator().manual_seed(step)
     first, size = len(SPECIAL), len(masking.special)
@@ -70,7 +73,7 @@ def made_up(
         "next_sentence_label": torch.randint(2, (batch,), generator=chance),
     }
     chosen = int((hidden.labels != IGNORE).sum())
-    return [Piece(inputs, {"masked_lm_loss": chosen, "next_sentence_loss": batch})]
+    return [Microbatch(inputs, {"masked_lm_loss": chosen, "next_sentence_loss": batch})]
 
 
 def masking_of(config: BertConfig) -> Masking:
@@ -142,7 +145,9 @@ def step_base(device: torch.device) -> Fields:
     }
 
 
-def step(device: torch.device, config: BertConfig, pieces: list[Piece]) -> tuple[float, int | None]:
+def step(
+    device: torch.device, config: BertConfig, pieces: list[Microbatch]
+) -> tuple[float, int | None]:
     """Run the package's own loop on one batch: seconds of a step, and the peak memory."""
     cuda = device.type == "cuda"
     warm, steps = (5, 30) if cuda else (2, 8)
@@ -151,7 +156,7 @@ def step(device: torch.device, config: BertConfig, pieces: list[Piece]) -> tuple
         torch.cuda.reset_peak_memory_stats(device)
     began = []
 
-    def batches(number: int, rank: int, world: int) -> list[Piece]:
+    def batches(number: int, rank: int, world: int) -> list[Microbatch]:
         began.append(wait(device))  # the loop asks for its batch when a step begins
         return pieces
 

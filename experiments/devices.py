@@ -1,6 +1,6 @@
 """What bfloat16 costs on this processor, and on less of it; into results/devices.json.
 
-    python tools/devices.py
+    python experiments/devices.py
 
 Each row is one process that may use so much of the processor: a matrix product and a step
 of pre-training (leads-small, 32 rows of 96 tokens) against float32, interleaved, one thread.
@@ -15,14 +15,9 @@ import sys
 import time
 from statistics import median
 
-from make import LAPTOP
-from source import ROOT
+from record import RESULTS, circumstances
 
-RECORD = ROOT / "results" / "devices.json"
-WHERE = {
-    "all of this processor": {},
-    "AVX2 and nothing newer": LAPTOP,
-}
+RECORD = RESULTS / "devices.json"
 
 
 def measure(rounds: int = 7) -> dict[str, object]:
@@ -31,7 +26,7 @@ def measure(rounds: int = 7) -> dict[str, object]:
 
     from minibert.device import best_dtype, slowdown
     from minibert.pretraining import BertForPreTraining
-    from minibert.training import Piece, backward, choose_precision
+    from minibert.training import Microbatch, backward, choose_precision
 
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
@@ -39,7 +34,7 @@ def measure(rounds: int = 7) -> dict[str, object]:
     ids = torch.randint(5, 4096, (32, 96))
     labels = ids.where(torch.rand(ids.shape) < 0.15, -100)
     inputs = {"input_ids": ids, "labels": labels}
-    piece = Piece(inputs, {"masked_lm_loss": int((labels >= 0).sum())})
+    piece = Microbatch(inputs, {"masked_lm_loss": int((labels >= 0).sum())})
     os.environ["MINIBERT_DTYPE"] = "bfloat16"  # asked for, so no warning
     ways = {"float32": choose_precision(False, cpu), "bfloat16": choose_precision(None, cpu)}
     del os.environ["MINIBERT_DTYPE"]
@@ -59,23 +54,23 @@ def measure(rounds: int = 7) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure in a process for each of WHERE."""
+    """Measure in a process with all of the processor, and one with what a laptop has."""
     if sys.argv[1:] == ["--here"]:
         print(json.dumps(measure()))
         return 0
     import torch
-    from record import circumstances
+    from make import LAPTOP
 
     torch.set_num_threads(1)  # as in the processes that measure
     rows = {}
-    for name, settings in WHERE.items():
+    for name, settings in {"all of this processor": {}, "AVX2 and nothing newer": LAPTOP}.items():
         command = [sys.executable, __file__, "--here"]
         done = subprocess.run(
             command, env=os.environ | settings, check=True, stdout=subprocess.PIPE, encoding="utf-8"
         )
         rows[name] = json.loads(done.stdout) | {"settings": settings}
         print(name, rows[name], flush=True)
-    kept = {"command": "python tools/devices.py", "rows": rows} | circumstances()
+    kept = {"command": "python experiments/devices.py", "rows": rows} | circumstances()
     RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return 0
 

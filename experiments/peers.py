@@ -28,8 +28,9 @@ from transformers.data.processors.squad import (
     squad_convert_examples_to_features,
 )
 
-from minibert.data import resolve
-from minibert.qa import BertForQuestionAnswering, Question, load_leadqa
+from minibert.files import resolve
+from minibert.qa import BertForQuestionAnswering
+from minibert.squad import Question, load_leadqa
 from minibert.tokens import Tokenizer
 
 FILE = Path(__file__).resolve().parents[1] / "tests" / "peers.json"

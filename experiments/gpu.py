@@ -1,14 +1,14 @@
 """Run the unit tests, the chapters and four measurements on CUDA, with the Python found here.
 
-    python tools/gpu.py                          everything, into results/gpu.json
-    python tools/gpu.py --list                   the pieces, each within 9 minutes
-    python tools/gpu.py --piece units-bfloat16   one; its row is replaced in the file
-    python tools/gpu.py --device cpu --out FILE  the same paths without a GPU
+    python experiments/gpu.py                          everything, into results/gpu.json
+    python experiments/gpu.py --list                   the pieces, each within 9 minutes
+    python experiments/gpu.py --piece units-bfloat16   one; its row is replaced in the file
+    python experiments/gpu.py --device cpu --out FILE  the same paths without a GPU
 
 Needs torch, transformers and pytest; installs nothing and asks no network. What wants
 a package that is missing (the leads, MiniLM) is skipped and says so. Rows may come from
 several runs: each has its date and its processor, and the versions are the last run's.
-tools/gpu_piece.py runs one piece, tools/gpu_measures.py holds the measurements.
+experiments/gpu_piece.py runs one piece, experiments/gpu_measures.py holds the measurements.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PIECE = ROOT / "tools" / "gpu_piece.py"
+PIECE = ROOT / "experiments" / "gpu_piece.py"
 LIMIT = 530  # seconds for one piece
 MISSING = re.compile(r"^(?:ModuleNotFoundError|\S*PackageNotFoundError): .*", re.MULTILINE)
 # What each measurement computes in; None is what the device is made for.

@@ -1,0 +1,219 @@
+# Written by tools/tangle.py from
+# book/source/attention.md
+# Edit that, not this.
+"""Attention: the sum, its masks, its heads, and the layer.
+
+Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `D = H / A`
+and `T`, the sequence that is looked at where it is another one.
+A mask is boolean, True where a query may look at a key, and
+broadcasts to (B, A, S, T).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minibert.device import can_look
+
+__all__ = [
+    "SelfAttention",
+    "attend",
+    "attention",
+    "causal_mask",
+    "merge_heads",
+    "padding_mask",
+    "split_heads",
+]
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Scaled dot-product attention, every step in the open.
+
+    Args:
+        query: (..., S, D).
+        key: (..., T, D).
+        value: (..., T, D).
+        mask: (..., S, T) boolean, True where a query may look.
+
+    Returns:
+        The mixed values (..., S, D) and the weights (..., S, T). A
+        query that may look nowhere gets weights and output of zero.
+
+    Source: Vaswani et al. 2017, section 3.2.1.
+    """
+    scores = query @ key.transpose(-2, -1)  # (..., S, T)
+    scores = scores / math.sqrt(query.shape[-1])
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        lowest = torch.finfo(scores.dtype).min
+        weights = scores.masked_fill(~mask, lowest).softmax(dim=-1)
+        weights = weights.masked_fill(~mask, 0.0)
+    return weights @ value, weights
+
+
+def causal_mask(
+    size: int, device: torch.device | None = None
+) -> Tensor:
+    """Let each position look at itself and back: (S, S) boolean."""
+    every = torch.ones(size, size, dtype=torch.bool, device=device)
+    return every.tril()
+
+
+def padding_mask(attention_mask: Tensor) -> Tensor:
+    """Turn 1-for-real, 0-for-padding into a mask for every head.
+
+    Args:
+        attention_mask: (B, S), or (B, S, S) with a row for each
+            query; integers 0 and 1, or booleans.
+
+    Returns:
+        Boolean, (B, 1, 1, S) or (B, 1, S, S).
+
+    Raises:
+        ValueError: another rank, or, where `can_look`, values other
+            than 0 and 1.
+    """
+    if attention_mask.ndim not in (2, 3):
+        raise ValueError(
+            "attention_mask must be (B, S) or (B, S, S), not "
+            f"{tuple(attention_mask.shape)}"
+        )
+    mask = attention_mask.bool()
+    if can_look(mask) and not (attention_mask == mask).all():
+        raise ValueError(
+            "attention_mask must hold 1 (look) and 0 (do not), "
+            f"but goes from {attention_mask.min().item()} to "
+            f"{attention_mask.max().item()}"
+        )
+    if mask.ndim == 2:
+        return mask[:, None, None, :]
+    return mask[:, None, :, :]
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Cut the hidden axis into heads: (B, S, H) -> (B, A, S, D)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Undo `split_heads`: (B, A, S, D) -> (B, S, H)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def check_heads(hidden_size: int, num_heads: int) -> None:
+    """Refuse a number of heads that does not divide the hidden size."""
+    if num_heads < 1 or hidden_size % num_heads:
+        raise ValueError(
+            f"hidden size {hidden_size} cannot be cut into "
+            f"{num_heads} heads of equal size"
+        )
+
+
+def check_mask(mask: Tensor | None, query: Tensor, key: Tensor) -> None:
+    """Refuse a mask that is not boolean or fits no (B, A, S, T)."""
+    if mask is None:
+        return
+    if mask.dtype != torch.bool:
+        raise TypeError(
+            f"a mask must be boolean, not {mask.dtype}: turn 0 and 1 "
+            "into one with padding_mask(attention_mask)"
+        )
+    want = (*query.shape[:3], key.shape[2])
+    pairs = zip(reversed(mask.shape), reversed(want), strict=False)
+    if mask.ndim > 4 or any(m not in (1, w) for m, w in pairs):
+        raise ValueError(
+            f"mask of shape {tuple(mask.shape)} does not broadcast "
+            f"to (batch, heads, queries, keys) = {want}"
+        )
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Do what `attention` does, fused, in all heads; merge them.
+
+    Args:
+        query: (B, A, S, D).
+        key: (B, A, T, D).
+        value: (B, A, T, D).
+        mask: boolean, True may look, broadcasts to (B, A, S, T).
+        dropout: chance that a weight is dropped.
+
+    Returns:
+        (B, S, H).
+
+    Raises:
+        TypeError: the mask is not boolean.
+        ValueError: the mask does not fit.
+    """
+    check_mask(mask, query, key)
+    mixed = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, dropout_p=dropout
+    )
+    return merge_heads(mixed)
+
+
+class SelfAttention(nn.Module):
+    """Attention of a sequence to itself, in several heads at once.
+
+    Query, key and value come out of one matrix product, (H, 3H).
+
+    Args:
+        hidden_size: H.
+        num_heads: A, a divisor of H.
+        dropout: chance that a weight is dropped in training.
+
+    Raises:
+        ValueError: `num_heads` does not divide `hidden_size`.
+
+    Source: Vaswani et al. 2017, section 3.2.2.
+    """
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_heads(hidden_size, num_heads)
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.output = nn.Linear(hidden_size, hidden_size)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key, value of `x` (B, S, H): each (B, A, S, D)."""
+        query, key, value = (
+            split_heads(part, self.num_heads)
+            for part in self.qkv(x).chunk(3, dim=-1)
+        )
+        return query, key, value
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Mix `x` (B, S, H) -> (B, S, H); True in `mask` looks."""
+        dropout = self.dropout if self.training else 0.0
+        return self.output(attend(*self.project(x), mask, dropout))
+
+    def weights(
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Give the weights that `forward` uses, (B, A, S, S).
+
+        `forward` never forms them. This does the sum a second time,
+        in the open and without dropout.
+        """
+        query, key, value = self.project(x)
+        check_mask(mask, query, key)
+        return attention(query, key, value, mask)[1]

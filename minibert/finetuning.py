@@ -1,0 +1,362 @@
+# Written by tools/tangle.py from
+# book/source/finetuning.md
+# Edit that, not this.
+"""Fine-tuning: a model with a head, trained on labelled rows.
+
+A row is what the model is called with: a dict of `input_ids` and
+what stands beside them. Shapes: `B` rows, `S` sequence, `C` classes.
+"""
+
+import json
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from minibert.batching import Row, collate
+from minibert.bert import BertPreTrainedModel
+from minibert.checkpoints import digest
+from minibert.losses import IGNORE
+from minibert.tokens import Tokenizer
+from minibert.training import (
+    Microbatch,
+    TrainingConfig,
+    processes,
+    split_step,
+    train,
+)
+
+__all__ = [
+    "FineTuningData",
+    "fine_tune",
+    "for_trainer",
+    "patience",
+    "predict",
+    "text_row",
+]
+
+
+def text_row(
+    text: str,
+    tokenizer: Tokenizer,
+    label: int | float | Sequence[float] | None = None,
+    max_length: int = 128,
+    *,
+    second: str | None = None,
+) -> dict[str, Any]:
+    """Turn a text, and its class, into a row.
+
+    Args:
+        text: what is beyond `max_length` tokens is cut off.
+        tokenizer: the model's.
+        label: its class; of other problems a number, or 0.0 or 1.0
+            for each class. None where it is asked for.
+        max_length: tokens, special ones included.
+        second: another text, read together with this one.
+    """
+    one = tokenizer.encode(text, second, max_length=max_length)
+    row: dict[str, Any] = {"input_ids": one.ids}
+    if second is not None:
+        row["token_type_ids"] = one.type_ids
+    if label is not None:
+        row["labels"] = to_python(label, "label")
+    return row
+
+
+POOL = 32  # batches that are sorted by length together
+
+
+class FineTuningData:
+    """Labelled rows: the pieces of any step.
+
+    An epoch takes every row once, in its own order, but for those
+    that fill no batch at its end.
+
+    Args:
+        rows: as `collate` takes them, with labels.
+        config: the run's numbers.
+        pad_id: the id of [PAD].
+        floats: whether labels are numbers, not classes.
+
+    Raises:
+        TypeError, ValueError: no rows, or one that is not like the
+            first.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        pad_id: int,
+        floats: bool = False,
+    ) -> None:
+        self.rows = check_rows(rows, floats)
+        self.config, self.pad_id = config, pad_id
+        self.size = min(config.batch_size, len(rows))
+        self.steps = len(rows) // self.size  # of an epoch
+        self.lengths = np.array([len(x["input_ids"]) for x in rows])
+        self.epoch = -1, np.empty((0, self.size), np.int64)
+
+    def batches(self, epoch: int) -> NDArray[np.int64]:
+        """Give an epoch's rows, (steps, batch_size)."""
+        if self.epoch[0] != epoch:
+            seed = [self.config.seed, 1, epoch]
+            chance = np.random.default_rng(seed)
+            order = chance.permutation(len(self.rows))
+            order = order[: self.steps * self.size]
+            cut, pool = [], POOL * self.size
+            for some in np.split(
+                order, range(pool, len(order), pool)
+            ):
+                by_size = np.argsort(
+                    self.lengths[some], kind="stable"
+                )
+                alike = some[by_size].reshape(-1, self.size)
+                cut.append(chance.permutation(alike))
+            self.epoch = epoch, np.concatenate(cut)
+        return self.epoch[1]
+
+    def __call__(
+        self, step: int, rank: int = 0, world: int = 1
+    ) -> list[Microbatch]:
+        """Give this process's pieces of a step."""
+        epoch, place = divmod(step, self.steps)
+        rows = [self.rows[i] for i in self.batches(epoch)[place]]
+        pieces, accumulate = [], self.config.accumulate
+        parts = split_step(self.size, rank, world, accumulate)
+        for some, real in parts:
+            batch = collate(rows[some], self.pad_id)
+            count = len(batch["input_ids"])
+            labels = batch.get("labels", torch.empty(0))
+            if labels.ndim == 2 and not labels.is_floating_point():
+                count = int((labels != IGNORE).sum())  # of tokens
+            pieces.append(Microbatch(batch, {"loss": count * real}))
+        return pieces
+
+
+IDS = {"input_ids", "token_type_ids", "position_ids", "attention_mask"}
+
+
+def check_rows(rows: Sequence[Row], floats: bool = False) -> list[Row]:
+    """Give rows in Python's own numbers, all alike, or name one that is not.
+
+    Labels may be of any library: what counts as a number is taken.
+
+    Raises:
+        TypeError: something that is no number.
+        ValueError: no rows, no ids, no labels, or other fields than row 0's.
+    """
+    if len(rows) == 0:
+        raise ValueError("there are no rows to train on")
+    out: list[Row] = []
+    first: list[tuple[str, str]] = []  # what row 0 holds
+    for number, row in enumerate(rows):
+        has = sorted(row) if isinstance(row, Mapping) else type(row).__name__
+        if "input_ids" not in has:
+            raise ValueError(
+                f"row {number} has no input_ids, but {has}: make it with "
+                "text_row(text, tokenizer, label)"
+            )
+        if not set(has) - IDS:
+            raise ValueError(
+                f"row {number} has no labels, but {has}: there is nothing "
+                "to learn from it"
+            )
+        new = {
+            k: to_python(x, f"{k} of row {number}", floats and k == "labels")
+            for k, x in row.items()
+        }
+        kinds = [*map(field_type, new.items())]
+        first = first or kinds
+        if kinds != first:
+            raise ValueError(
+                f"row {number} holds {dict(kinds)}, but row 0 {dict(first)}: "
+                "all must be alike"
+            )
+        out.append(new)
+    return out
+
+
+def to_python(value: Any, name: str, floats: bool = False) -> Any:
+    """Turn a number, or a list of them, into Python's own."""
+    if not floats:
+        values = value if type(value) is list and value else [value]
+        if all(type(one) is int for one in values):
+            return value
+    found = np.asarray(value)
+    if found.dtype.kind == "b":
+        found = found.astype(int)
+    if floats and found.dtype.kind in "iu":
+        found = found.astype(float)
+    if found.dtype.kind == "O" and hasattr(value, "__index__"):
+        return operator.index(value)
+    if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size:
+        raise TypeError(f"{name} must be a number, or some, not {value!r}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} is {value}: leave the row out")
+    return found.tolist()
+
+
+def field_type(one: tuple[str, Any]) -> tuple[str, str]:
+    """Name what a field of a row is: a number, or a list, and of what."""
+    name, value = one
+    if not isinstance(value, list):
+        return name, type(value).__name__
+    if isinstance(value[0], float):
+        return name, f"{len(value)} floats"
+    return name, "list"
+
+
+def fine_tune(
+    model: BertPreTrainedModel,
+    tokenizer: Tokenizer,
+    rows: Sequence[Row],
+    config: TrainingConfig,
+    folder: str | Path | None = None,
+    *,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    enough: Callable[[list[dict[str, float]]], bool] | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train a model with a head on labelled rows, in place.
+
+    Args:
+        model: parameters that are frozen stay as they are.
+        tokenizer: the one that made the rows.
+        rows: as `text_row` or `tag_row` makes them.
+        config: the run's numbers.
+        folder: as in `train`; the end goes to its `model/`. To go
+            on there, make the model as at first: a new head is
+            drawn by `torch.manual_seed`.
+        evaluate: as in `train`.
+        enough: as in `train`; see `patience`.
+        progress: whether to show a bar.
+
+    Returns:
+        The lines of the log, as `train`.
+
+    Raises:
+        TypeError, ValueError: no rows, one that is not like the
+            first or too long for the model; see `train`.
+    """
+    floats = getattr(model, "float_labels", False)
+    data = FineTuningData(rows, config, tokenizer.pad_id, floats)
+    most = model.config.max_position_embeddings
+    if data.lengths.max() > most:
+        raise ValueError(
+            f"row {data.lengths.argmax()} has {data.lengths.max()} "
+            f"tokens, but the model ends at {most}: make the rows "
+            "with a smaller max_length"
+        )
+    trained = [
+        n for n, p in model.named_parameters() if p.requires_grad
+    ]
+    settings: dict[str, Any] = {
+        "model": json.loads(model.config.to_json()),
+        "trained": trained,
+        "rows": [len(rows), int(data.lengths.sum())],
+    }
+    if folder is not None:
+        settings["digest of the rows"] = digest(
+            json.dumps(row, sort_keys=True).encode()
+            for row in data.rows
+        )
+    log = train(
+        model, data, config, folder, evaluate=evaluate,
+        settings=settings, enough=enough, progress=progress,
+    )  # fmt: skip
+    if folder is not None and processes().rank == 0:
+        model.save_pretrained(Path(folder) / "model")
+        tokenizer.save_pretrained(Path(folder) / "model")
+    return log
+
+
+@torch.no_grad()
+def predict(
+    model: BertPreTrainedModel,
+    rows: Sequence[Row],
+    pad_id: int,
+    batch_size: int = 32,
+) -> list[Tensor]:
+    """Give a head's logits for each row, in the rows' order.
+
+    Rows of like length are computed together.
+
+    Returns:
+        For each row (C,), or (S, C) where tokens are scored.
+    """
+    order = sorted(
+        range(len(rows)), key=lambda i: len(rows[i]["input_ids"])
+    )
+    out: list[Tensor] = [torch.empty(0)] * len(rows)
+    for at in range(0, len(order), batch_size):
+        some = order[at : at + batch_size]
+        without = [
+            {k: x for k, x in rows[i].items() if k != "labels"}
+            for i in some
+        ]
+        batch = collate(without, pad_id)
+        inputs = {k: x.to(model.device) for k, x in batch.items()}
+        logits = model(**inputs).logits.float().cpu()
+        for i, scores in zip(some, logits, strict=True):
+            size = len(rows[i]["input_ids"])
+            out[i] = scores[:size] if scores.ndim == 2 else scores
+    return out
+
+
+def patience(
+    name: str, times: int = 2
+) -> Callable[[list[dict[str, float]]], bool]:
+    """Stop when a number has not fallen for so many evaluations.
+
+    Args:
+        name: of a loss in the log; for one that should rise, let
+            `evaluate` give its negative.
+        times: evaluations in a row without a new lowest one.
+
+    Returns:
+        The `enough` of `train`: it looks at the log alone, so a run
+        that is resumed stops where the whole one does.
+
+    Raises:
+        ValueError: `times` below 1.
+    """
+    if times < 1:
+        raise ValueError(f"times must be 1 or more, not {times}")
+
+    def enough(log: list[dict[str, float]]) -> bool:
+        values = [line[name] for line in log if name in line]
+        lowest = values.index(min(values)) if values else 0
+        return len(values) - 1 - lowest >= times
+
+    return enough
+
+
+def for_trainer(model: BertPreTrainedModel) -> nn.Module:
+    """Wrap a model with a head for `transformers.Trainer`.
+
+    The wrapper has no config, and gives what outputs there are. It
+    is `model` that is trained.
+    """
+    kind = type(model)
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        @wraps(kind.forward)
+        def forward(  # type: ignore[override]
+            self, *given: Any, **named: Any
+        ) -> Any:
+            found = self.model(*given, **named)
+            return tuple(one for one in found if one is not None)
+
+    Wrapped.__name__ = kind.__name__
+    return Wrapped()

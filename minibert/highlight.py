@@ -1,0 +1,70 @@
+# Written by tools/tangle.py from
+# book/source/qa.md
+# book/source/sentences.md
+# Edit that, not this.
+"""Answers and summaries, lit up in their text as HTML."""
+
+import html
+
+from minibert.qa import Answer
+from minibert.summaries import Summary
+
+__all__ = ["highlight", "highlight_summary"]
+
+
+PLAIN = "mathjax_ignore tex2jax_ignore"  # the class of text without formulas
+
+
+def highlight(context: str, found: Answer) -> str:
+    """Mark an answer in its text, and underline the next best: HTML.
+
+    Where spans overlap, the better one is kept. Of a long text
+    400 characters before the first and after the last are shown.
+    A page takes no *$5 and $10* in it for a formula.
+
+    Raises:
+        ValueError: the answer is of another text.
+    """
+    kept: list[Answer] = []
+    for one in (found, *found.others):
+        if context[one.start : one.end] != one.text:
+            raise ValueError(f"{one.text!r} is not at {one.start} of this text")
+        if one.text and all(one.end <= x.start or one.start >= x.end for x in kept):
+            kept.append(one)
+    kept.sort(key=lambda one: one.start)
+    begin = max(min((x.start for x in kept), default=0) - 400, 0)
+    end = max((x.end for x in kept), default=400) + 400
+    out, at = ["… " if begin else ""], begin
+    for one in kept:
+        mark = 'mark style="background: #F7D774; color: #222"'
+        if one is not found:
+            mark = 'span style="border-bottom: 2px solid #E69F00"'
+        sure = f' title="{one.probability:.0%}"'
+        out += [
+            html.escape(context[at : one.start]),
+            f"<{mark}{sure}>{html.escape(one.text)}</{mark.split()[0]}>",
+        ]
+        at = one.end
+    out += [html.escape(context[at:end]), " …" if end < len(context) else ""]
+    text = "".join(out).replace("\n", "<br>")
+    return f'<span class="{PLAIN}">{text}</span>'
+
+
+def highlight_summary(summary: Summary) -> str:
+    """Show a text with its summary marked and each weight beside it: HTML."""
+    low, high = summary.weights.min(), summary.weights.max()
+    rows = []
+    for i, (part, weight) in enumerate(zip(summary.sentences, summary.weights, strict=True)):
+        share = (weight - low) / (high - low) if high > low else 1.0
+        bar = (
+            f'<span style="display: inline-block; width: {4 * share:.2f}em; height: 0.7em; '
+            f'background: #E69F00" title="{weight:.3f}"></span>'
+        )
+        text = html.escape(part)
+        if i in summary.chosen:
+            text = f'<mark style="background: #F7D774; color: #222">{text}</mark>'
+        rows.append(
+            f'<tr><td style="width: 4.5em; vertical-align: top; padding-top: 0.5em">{bar}</td>'
+            f'<td style="text-align: left">{text}</td></tr>'
+        )
+    return f'<table class="{PLAIN}">{"".join(rows)}</table>'

@@ -1,0 +1,255 @@
+# Written by tools/tangle.py from
+# book/source/finetuning.md
+# Edit that, not this.
+"""A tag for every word: spans to tags, tags to spans.
+
+Shapes: `B` batch, `S` sequence, `C` tags.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.classification import (
+    ClassificationOutput,
+    choose_labels,
+    head_dropout,
+    label_names,
+)
+from minibert.config import BertConfig
+from minibert.device import Device
+from minibert.finetuning import predict
+from minibert.losses import IGNORE, at_labels, class_loss
+from minibert.tokens import Encoding, Tokenizer
+
+__all__ = [
+    "BertForTokenClassification",
+    "Span",
+    "read_tags",
+    "span_f1",
+    "tag",
+    "tag_row",
+]
+
+
+class Span(NamedTuple):
+    """A tagged part of a text: `text[start:end]`."""
+
+    label: str
+    start: int
+    end: int
+
+
+def first_pieces(encoding: Encoding) -> list[int]:
+    """Give the place of each word's first piece."""
+    words = encoding.words
+    return [
+        i for i, word in enumerate(words)
+        if word is not None and word != words[i - 1]
+    ]  # fmt: skip
+
+
+def tag_row(
+    text: str,
+    tokenizer: Tokenizer,
+    spans: Iterable[Span],
+    labels: Sequence[str],
+    max_length: int = 128,
+) -> dict[str, Any]:
+    """Turn a text, and what is tagged in it, into a row.
+
+    A word that overlaps a span has its tag: B-... the first one,
+    I-... the others, O the words outside. The label stands on the
+    word's first piece; its other pieces have none.
+
+    Args:
+        text: what is beyond `max_length` tokens is cut off.
+        tokenizer: the model's.
+        spans: what is tagged; not overlapping.
+        labels: the names, "O" among them.
+        max_length: tokens, [CLS] and [SEP] included.
+
+    Raises:
+        ValueError: a span outside of the text, or a tag without a
+            name.
+    """
+    one = tokenizer.encode(text, max_length=max_length)
+    firsts = first_pieces(one)
+    found = [IGNORE] * len(one.ids)
+    for i in firsts:
+        found[i] = labels.index("O")
+    for span in spans:
+        if not 0 <= span.start < span.end <= len(text):
+            raise ValueError(
+                f"{span} lies outside of a text of {len(text)}"
+            )
+        inside = [
+            i for i in firsts
+            if one.offsets[i][0] < span.end
+            and word_end(one, i) > span.start
+        ]  # fmt: skip
+        for i in inside:
+            name = ("B-" if i == inside[0] else "I-") + span.label
+            if name not in labels:
+                raise ValueError(f"{name!r} is none of {labels}")
+            found[i] = labels.index(name)
+    return {"input_ids": one.ids, "labels": found}
+
+
+def word_end(encoding: Encoding, place: int) -> int:
+    """Give the end of the word that begins at `place`."""
+    word, end = encoding.words[place], place
+    while encoding.words[end + 1] == word:
+        end += 1
+    return encoding.offsets[end][1]
+
+
+class BertForTokenClassification(BertPreTrainedModel):
+    """BERT with a score for each class on every token.
+
+    Args:
+        config: its numbers; its labels name the classes.
+        labels: names to use instead of the config's.
+        num_labels: how many there are; unnamed where alone.
+
+    Raises:
+        ValueError: as `label_names`, or one label alone.
+
+    Source: Devlin et al. 2019, section 5.3.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        labels: Sequence[str] | None = None,
+        *,
+        num_labels: int | None = None,
+    ) -> None:
+        config = choose_labels(config, labels, num_labels)
+        super().__init__(config)
+        count = len(label_names(config))
+        if count < 2:
+            raise ValueError("tags need two labels or more")
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(head_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, count)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ClassificationOutput:
+        """Score the classes of each token.
+
+        Args:
+            input_ids: (B, S); the next three as in `BertModel`.
+            attention_mask: (B, S) or (B, S, S).
+            token_type_ids: (B, S).
+            position_ids: (B, S).
+            labels: (B, S) the number of each token's class, IGNORE
+                (-100) where none is asked for.
+            output_hidden_states: as in `BertModel`.
+            output_attentions: as in `BertModel`.
+
+        Raises:
+            TypeError, ValueError, IndexError: as in `BertModel`;
+                labels of another type, shape or range.
+        """
+        output = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        x = self.dropout(output.last_hidden_state)  # (B, S, H)
+        logits = self.classifier(x)  # (B, S, C)
+        loss = None
+        if labels is not None:
+            asked, wanted = at_labels(logits, labels)  # (N, C), (N,)
+            loss = class_loss(asked, wanted)
+        return ClassificationOutput(loss, logits, *output[2:])
+
+
+def read_tags(
+    encoding: Encoding, tags: Sequence[str]
+) -> list[Span]:
+    """Turn a tag for each token, (S,), back into spans of the text.
+
+    Only the tags of first pieces count. An I-... that continues
+    nothing begins a span.
+    """
+    spans: list[Span] = []
+    before = "O"
+    for i in first_pieces(encoding):
+        kind, _, label = tags[i].partition("-")
+        if kind == "I" and before == label:
+            spans[-1] = spans[-1]._replace(
+                end=word_end(encoding, i)
+            )
+        elif label:
+            start = encoding.offsets[i][0]
+            spans.append(Span(label, start, word_end(encoding, i)))
+        before = label
+    return spans
+
+
+def span_f1(
+    found: Sequence[Iterable[Span]],
+    wanted: Sequence[Iterable[Span]],
+) -> float:
+    """Score spans, text by text: F1, from 0 to 1.
+
+    A span counts when label, start and end are right.
+    """
+    pairs = [
+        (set(a), set(b)) for a, b in zip(found, wanted, strict=True)
+    ]
+    both = sum(len(a & b) for a, b in pairs)
+    total = sum(len(a) + len(b) for a, b in pairs)
+    return 2 * both / total if total else 1.0
+
+
+Tagger = tuple[BertForTokenClassification, Tokenizer]
+
+
+@torch.no_grad()
+def tag(
+    text: str,
+    *,
+    model: str | Path | Tagger,
+    device: Device | None = None,
+) -> list[Span]:
+    """Give the tagged spans of a text, in their order.
+
+    Args:
+        text: one that the model can read whole.
+        model: a folder, a hub id, or a model and its tokenizer.
+        device: where to put a model that is named; None for the
+            best.
+
+    Raises:
+        ValueError: too long: tag it sentence by sentence.
+    """
+    bert, tokenizer = load(BertForTokenClassification, model, device)
+    limit, one = bert.config.max_position_embeddings, tokenizer.encode(text)
+    if len(one.ids) > limit:
+        raise ValueError(
+            f"the text has {len(one.ids)} tokens, but the model ends at "
+            f"{limit}: tag its sentences, one by one"
+        )
+    (logits,) = predict(bert, [{"input_ids": one.ids}], tokenizer.pad_id)
+    names = label_names(bert.config)
+    return read_tags(one, [names[i] for i in logits.argmax(-1).tolist()])

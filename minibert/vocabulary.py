@@ -1,0 +1,115 @@
+# Written by tools/tangle.py from
+# book/source/tokens.md
+# Edit that, not this.
+"""Which pieces there are: learned from text, and checked.
+
+A vocabulary is a list of pieces; a piece that continues a word
+begins with `##`, and a piece's id is its place in the list.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import tokenizers
+from tokenizers import (
+    AddedToken,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+
+from minibert.checks import as_texts
+
+__all__ = ["SPECIAL", "train_vocabulary"]
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def check_vocabulary(
+    vocabulary: Sequence[str], added: Sequence[AddedToken] = ()
+) -> None:
+    """Refuse a vocabulary that lacks a special token or repeats one."""
+    if isinstance(vocabulary, (str, bytes)):
+        raise TypeError("a vocabulary is a list of pieces, not a string")
+    places: dict[str, int] = {}
+    for i, piece in enumerate(vocabulary):
+        if not isinstance(piece, str):
+            raise TypeError(f"entry {i} is {piece!r}, not a string")
+        if piece in places:
+            raise ValueError(
+                f"{piece!r} is twice in the vocabulary, at "
+                f"{places[piece]} and {i}"
+            )
+        places[piece] = i
+    try:
+        "".join(places).encode()
+    except UnicodeEncodeError:  # half a character: which entry?
+        as_texts(places, "entry")
+    names = {*places, *(token.content for token in added)} - {"[UNK]"}
+    names |= {"[UNK]"} & set(places)  # the look-up itself needs it
+    missing = [token for token in SPECIAL if token not in names]
+    if missing:
+        raise ValueError(f"the vocabulary lacks {', '.join(missing)}")
+
+
+def new_pieces(
+    vocabulary: Sequence[str], added: Iterable[AddedToken]
+) -> list[str]:
+    """Give the added tokens that the vocabulary lacks, in order."""
+    known = set(vocabulary)
+    names = dict.fromkeys(token.content for token in added)
+    return [name for name in names if name not in known]
+
+
+def train_vocabulary(
+    texts: Iterable[str], size: int, lowercase: bool = True
+) -> list[str]:
+    """Learn a WordPiece vocabulary, the same one every time.
+
+    The book's own file, `minibert/vocab/leads-4096.txt`, is
+    `train_vocabulary([x.text for x in leads("train")], 4096)`.
+
+    Args:
+        texts: what to learn from.
+        size: number of entries, the special tokens included; fewer
+            come back when the texts offer no more.
+        lowercase: lower-case and strip accents first.
+
+    Returns:
+        The special tokens, the characters, then the pieces in the
+        order in which they were made.
+
+    Raises:
+        TypeError: a text is not a string.
+        ValueError: no texts, or `size` is below their characters.
+
+    Source: Schuster and Nakajima 2012; the trainer is that of
+    `tokenizers`, which merges by count, as BPE does.
+    """
+    texts = as_texts(texts, "text")
+    normal = normalizers.BertNormalizer(lowercase=lowercase)
+    cut = pre_tokenizers.BertPreTokenizer()
+    alphabet: set[str] = set()
+    for text in texts:
+        clean = normal.normalize_str(text)
+        for word, _ in cut.pre_tokenize_str(clean):
+            alphabet |= {"##" + c for c in word[1:]} | {word[0]}
+    if size < len(SPECIAL) + len(alphabet):
+        raise ValueError(
+            f"size {size} is too small: the texts need "
+            f"{len(alphabet)} entries for characters and "
+            f"{len(SPECIAL)} special tokens"
+        )
+    # Left to itself the trainer numbers the ##c in a random order.
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=[*SPECIAL, *sorted(alphabet)],
+        show_progress=False,
+    )
+    empty = models.WordPiece(unk_token="[UNK]")
+    model = tokenizers.Tokenizer(empty)
+    model.normalizer, model.pre_tokenizer = normal, cut
+    model.train_from_iterator(texts, trainer)
+    ids = model.get_vocab()
+    return sorted(ids, key=ids.__getitem__)

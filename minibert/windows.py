@@ -1,0 +1,133 @@
+# Written by tools/tangle.py from
+# book/source/qa.md
+# Edit that, not this.
+"""Texts longer than a row: windows that overlap.
+
+Shapes: `n` windows, `S` sequence.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minibert.tokens import Tokenizer
+
+__all__ = [
+    "Windows",
+    "cut_windows",
+    "find_tokens",
+    "trusted_window",
+]
+
+
+Offsets = Sequence[tuple[int, int]]  # characters of each token
+
+
+def find_tokens(
+    offsets: Offsets, start: int, end: int
+) -> tuple[int, int] | None:
+    """Find the tokens of the characters `start` to `end`.
+
+    Returns:
+        The first and the last token that has one of them; None
+        where none has. Where an end lies inside a token, the whole
+        token is taken.
+    """
+    inside = [
+        i
+        for i, (a, b) in enumerate(offsets)
+        if a < end and b > start
+    ]
+    return (inside[0], inside[-1]) if inside else None
+
+
+class Windows(NamedTuple):
+    """A question and its text, cut into rows for a model.
+
+    Attributes:
+        rows: of each window, as `collate` takes them:
+            [CLS] question [SEP] part of the text [SEP].
+        spans: the text's tokens in each: the first, and the one
+            after the last.
+        column: where the text begins in every row.
+        offsets: the characters of each of the text's tokens.
+    """
+
+    rows: list[dict[str, Any]]
+    spans: list[tuple[int, int]]
+    column: int
+    offsets: Offsets
+
+
+def cut_windows(
+    question: str,
+    context: str,
+    tokenizer: Tokenizer,
+    max_length: int = 384,
+    doc_stride: int | None = None,
+) -> Windows:
+    """Lay a question beside each part of its text.
+
+    Args:
+        question: its first 64 tokens are used.
+        context: of any length.
+        tokenizer: the model's.
+        max_length: tokens in a row.
+        doc_stride: tokens of the text from one window's begin to
+            the next one's; None takes a third of `max_length`.
+
+    Raises:
+        ValueError: no room for the text, or windows that would
+            leave tokens out between them.
+
+    Source: `run_squad.py` of BERT's repository.
+    """
+    asked = tokenizer.encode(question, max_length=66).ids  # 64 + 2
+    text = tokenizer.encode(context)
+    ids, offsets = text.ids[1:-1], text.offsets[1:-1]
+    room = max_length - len(asked) - 1
+    doc_stride = (
+        max_length // 3 if doc_stride is None else doc_stride
+    )
+    if not 0 < doc_stride <= room:
+        raise ValueError(
+            f"beside a question of {len(asked)} tokens max_length "
+            f"{max_length} leaves room for {max(room, 0)} of the "
+            f"text, and doc_stride is {doc_stride}, not 1 to that"
+        )
+    rows, spans, begin = [], [], 0
+    while True:
+        end = min(begin + room, len(ids))
+        part = [*ids[begin:end], tokenizer.sep_id]
+        types = [0] * len(asked) + [1] * len(part)
+        rows.append(
+            {"input_ids": asked + part, "token_type_ids": types}
+        )
+        spans.append((begin, end))
+        if end == len(ids):
+            return Windows(rows, spans, len(asked), offsets)
+        begin += doc_stride
+
+
+def trusted_window(
+    spans: Sequence[tuple[int, int]], count: int
+) -> NDArray[np.int64]:
+    """Give, for each of `count` tokens, the window to believe.
+
+    It is the one that shows most of the text on the token's poorer
+    side, with a hundredth of its length added; of equals the first.
+
+    Source: `_check_is_max_context` in `run_squad.py`.
+    """
+    best = np.full(count, -1.0)
+    trusted = np.zeros(count, np.int64)
+    for window, (begin, end) in enumerate(spans):
+        token = np.arange(begin, end)
+        sides = np.minimum(token - begin, end - 1 - token)
+        score = sides + 0.01 * (end - begin)
+        better = score > best[begin:end]
+        trusted[begin:end][better] = window
+        best[begin:end][better] = score[better]
+    return trusted
