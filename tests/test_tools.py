@@ -256,7 +256,7 @@ def test_the_logo_is_drawn_by_code():
 
 def test_the_speed_record():
     record = json.loads((ROOT / "results" / "bench.json").read_text(encoding="utf-8"))
-    assert set(record) == {"rows", "date", "processor", "versions"} and record["rows"]
+    assert set(record) == {"command", "rows", "date", "processor", "versions"} and record["rows"]
     assert len({row["name"] for row in record["rows"]}) == len(record["rows"])
     for row in record["rows"]:
         assert {"name", "ratio", "floor"} <= set(row)
