@@ -28,7 +28,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from source import recorded
 
-from minibert import classification
+from minibert import classification, finetuning, tagging
 from minibert.data import leads
 from minibert.pretraining import train_last
 from minibert.training import TrainingConfig
@@ -69,8 +69,8 @@ def settings() -> list[Setting]:
 
 
 def chapter() -> dict[str, Any]:
-    """The chapter's functions, beside the module's own names."""
-    names = dict(vars(classification)) | {
+    """The chapter's functions, beside the names of its modules."""
+    names = vars(finetuning) | vars(classification) | vars(tagging) | {
         "random": random, "re": re, "leads": leads, "warnings": warnings, "replace": replace,
     }  # fmt: skip
     return recorded("finetuning.md", names)

@@ -381,8 +381,9 @@ def test_a_function_on_strings_gives_the_same(name, folders, monkeypatch):
         return found
 
     module = importlib.import_module(f"minibert.{name.split('.')[0]}")
-    for one in {module, qa, sentences, inside}:
-        monkeypatch.setattr(one, "load", spied, raising=False)
+    callers = {qa, sentences, inside} | ({module} if hasattr(module, "load") else set())
+    for one in callers:  # summaries and rouge load through sentences
+        monkeypatch.setattr(one, "load", spied)
     same(call(lambda kind: folders[kind]), want)
     assert landed and set(landed) == {SECOND}
 

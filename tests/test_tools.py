@@ -10,6 +10,7 @@ from pathlib import Path
 
 import check
 import colab
+import finetuning
 import make
 import nbformat
 import pytest
@@ -19,6 +20,7 @@ import yaml
 from logo import PATH, svg
 
 from minibert.squad import load_leadqa, write_squad
+from minibert.tokens import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = """---
@@ -252,6 +254,17 @@ def test_check_finds_names_without_a_word(book):
 
 def test_the_logo_is_drawn_by_code():
     assert PATH.read_text(encoding="utf-8") == svg()
+
+
+def test_an_experiment_has_what_its_chapters_cells_use():
+    """The cells run as they do in the chapter, and make rows of both kinds."""
+    names = finetuning.chapter()
+    tokenizer = Tokenizer.from_pretrained("leads-small")
+    rows = names["tag_rows"](names["tagged"]("train", 48, 0), tokenizer)
+    assert rows and len(rows) == len(names["topic_rows"]("train", tokenizer, 48, 0)) == 48
+    assert {"BertForSequenceClassification", "BertForTokenClassification"} <= set(names)
+    used = {"fine_tune", "head_on", "balanced", "topic_score", "tag_score", "TOPICS", "TAGS"}
+    assert used | {"span_f1", "read_tags", "predict"} <= set(names)
 
 
 def test_the_speed_record():

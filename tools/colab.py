@@ -1,7 +1,7 @@
 """Run chapters as a new Colab does: one notebook alone, after its own install cell.
 
     python tools/colab.py                         all chapters
-    python tools/colab.py 00 01                   these
+    python tools/colab.py bert qa                 these
     python tools/colab.py --torch torch==2.13.0   with this torch, not the newest
     python tools/colab.py --python PYTHON         in an environment that is there: Colab's image
 
