@@ -72,14 +72,14 @@ def write_corpus(
                 f"none of {count['documents']} documents has {least}: "
                 "there is nothing to train on"
             )
-        said = count | {
+        header = count | {
             "max_length": max_length,
             "vocabulary": vocabulary_digest(tokenizer),
             "dtype": str(token_type(tokenizer)),
         }
-        text = json.dumps(said, indent=1) + "\n"
+        text = json.dumps(header, indent=1) + "\n"
         (aside / "corpus.json").write_text(text, encoding="utf-8")
-        for file in [*(f"{one}.bin" for one in Corpus._fields), "corpus.json"]:
+        for file in [*(f"{name}.bin" for name in Corpus._fields), "corpus.json"]:
             os.replace(aside / file, folder / file)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -98,18 +98,18 @@ def append_documents(
     source, hashes = iter(documents), [np.empty(0, np.int64)]
     with contextlib.ExitStack() as stack:
         tokens, starts, chunks = (
-            stack.enter_context((folder / f"{one}.bin").open("wb"))
-            for one in Corpus._fields
+            stack.enter_context((folder / f"{name}.bin").open("wb"))
+            for name in Corpus._fields
         )
         starts.write(np.zeros(1, np.int64).tobytes())
-        while some := list(islice(source, 1000)):
-            part, known = cut_documents(some, tokenizer, max_length, pairs)
+        while batch := list(islice(source, 1000)):
+            part, known = cut_documents(batch, tokenizer, max_length, pairs)
             hashes.append(known)
             shift = [count["sentences"], count["sentences"], count["documents"]]
             tokens.write(part.tokens.tobytes())
             starts.write((part.sentences[1:] + count["tokens"]).tobytes())
             chunks.write((part.chunks + shift).tobytes())
-            count["documents"] += len(some)
+            count["documents"] += len(batch)
             count["tokens"] += len(part.tokens)
             count["sentences"] += len(part.sentences) - 1
             count["chunks"] += len(part.chunks)
@@ -148,18 +148,18 @@ def open_corpus(
             length, or a file is cut short.
     """
     folder = Path(folder)
-    said = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    recorded = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     wanted = {"vocabulary": vocabulary_digest(tokenizer), "max_length": max_length}
     for name, value in wanted.items():
-        if said[name] != value:
+        if recorded[name] != value:
             raise ValueError(
-                f"{folder} was written with {name} {said[name]}, not "
+                f"{folder} was written with {name} {recorded[name]}, not "
                 f"{value}: write it again"
             )
     shapes = {
-        "tokens": (np.dtype(said["dtype"]), (said["tokens"],)),
-        "sentences": (np.dtype(np.int64), (said["sentences"] + 1,)),
-        "chunks": (np.dtype(np.int64), (said["chunks"], 3)),
+        "tokens": (np.dtype(recorded["dtype"]), (recorded["tokens"],)),
+        "sentences": (np.dtype(np.int64), (recorded["sentences"] + 1,)),
+        "chunks": (np.dtype(np.int64), (recorded["chunks"], 3)),
     }
     parts = []
     for name, (dtype, shape) in shapes.items():

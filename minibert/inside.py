@@ -74,9 +74,9 @@ class Attention(NamedTuple):
         import pandas as pd
 
         count, heads, size, _ = self.weights.shape
-        every = range(count)
-        some = every if layers is None else layers
-        chosen = sorted({every[layer] for layer in some})
+        numbers = range(count)
+        wanted = numbers if layers is None else layers
+        chosen = sorted({numbers[layer] for layer in wanted})
         index = pd.MultiIndex.from_product(
             [chosen, range(heads), range(size), range(size)],
             names=["layer", "head", "query", "key"],
@@ -176,14 +176,14 @@ style="max-width: 40em; font-size: 15px; line-height: 1.6">
 """
 
 
-def attention_view(one: Attention, layer: int = 0, head: int = 0, query: int = 1) -> str:
+def attention_view(attention: Attention, layer: int = 0, head: int = 0, query: int = 1) -> str:
     """Make a figure to point at: who does this word look at?
 
     HTML that needs nothing else: no network, no library. Where
     scripts do not run, it shows this one row.
 
     Args:
-        one: of a text of at most 64 tokens.
+        attention: of a text of at most 64 tokens.
         layer: shown first.
         head: shown first.
         query: the token whose row is shown first.
@@ -192,7 +192,7 @@ def attention_view(one: Attention, layer: int = 0, head: int = 0, query: int = 1
         ValueError: a longer text.
         IndexError: a layer, head or token that there is not.
     """
-    layers, heads, size, _ = one.weights.shape
+    layers, heads, size, _ = attention.weights.shape
     if size > 64:
         raise ValueError(f"{size} tokens are too many to point at: 64 is the most")
     if not (0 <= layer < layers and 0 <= head < heads and 0 <= query < size):
@@ -200,14 +200,14 @@ def attention_view(one: Attention, layer: int = 0, head: int = 0, query: int = 1
             f"layer {layer}, head {head}, token {query}: there are {layers} layers of "
             f"{heads} heads, and {size} tokens"
         )
-    row = one.weights[layer, head, query]
+    row = attention.weights[layer, head, query]
     static = " ".join(
         f'<span style="background: rgba(230, 159, 0, {share:.3f})" title="{share:.2f}">'
         f"{html.escape(piece)}</span>"
-        for piece, share in zip(one.pieces, row, strict=True)
+        for piece, share in zip(attention.pieces, row, strict=True)
     )
-    weights = np.rint(255 * one.weights).astype(int).tolist()
-    data = json.dumps({"pieces": one.pieces, "weights": weights}, separators=(",", ":"))
+    weights = np.rint(255 * attention.weights).astype(int).tolist()
+    data = json.dumps({"pieces": attention.pieces, "weights": weights}, separators=(",", ":"))
     name = f"attention-{zlib.crc32(data.encode()):08x}"
     parts = {
         "ID": name, "STATIC": static, "DATA": data.replace("</", "<\\/"),
@@ -216,7 +216,9 @@ def attention_view(one: Attention, layer: int = 0, head: int = 0, query: int = 1
     return re.sub("|".join(parts), lambda found: parts[found.group()], VIEW)
 
 
-def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
+def head_measures(
+    maps: Attention,
+) -> dict[str, NDArray[np.float64]]:
     """Measure each head on one text: means over tokens, (L, A).
 
     What share of its attention does a token give to the one before
@@ -228,9 +230,9 @@ def head_measures(one: Attention) -> dict[str, NDArray[np.float64]]:
     Raises:
         ValueError: no token but [CLS] and [SEP].
     """
-    weights = one.weights.astype(np.float64)
-    size = len(one.pieces)
-    pieces, types = np.array(one.pieces), np.array(one.types)
+    weights = maps.weights.astype(np.float64)
+    size = len(maps.pieces)
+    pieces, types = np.array(maps.pieces), np.array(maps.types)
     special = np.isin(pieces, ["[CLS]", "[SEP]"])
     if special.all():
         raise ValueError("a text without a word cannot be measured")
@@ -290,12 +292,12 @@ def head_table(
         raise ValueError(f"{len(texts)} texts and {len(second)} pairs: give each text its own")
     tables = []
     for text, pair in zip(texts, second, strict=True):
-        one = attend(text, pair, model=model, device=device, max_length=max_length)
+        attention = attend(text, pair, model=model, device=device, max_length=max_length)
         index = pd.MultiIndex.from_product(
-            map(range, one.weights.shape[:2]), names=["layer", "head"]
+            map(range, attention.weights.shape[:2]), names=["layer", "head"]
         )
-        found = {name: values.ravel() for name, values in head_measures(one).items()}
-        tables.append(pd.DataFrame(found, index))
+        measures = {name: values.ravel() for name, values in head_measures(attention).items()}
+        tables.append(pd.DataFrame(measures, index))
     frame = pd.concat(tables).groupby(level=["layer", "head"]).mean()  # passes over nan
     frame = frame.reset_index()
     shares = frame.drop(columns=["layer", "head", "spread"])
@@ -330,15 +332,15 @@ def word_states(
         raise ValueError(f"{word!r} is [UNK] to this model, as other words are: choose another")
     which, states = [], []
     for number, text in enumerate(texts if wanted else []):
-        one = tokenizer.encode(text, max_length=max_length)
-        at = find_places(one.tokens, one.words, wanted)
+        encoding = tokenizer.encode(text, max_length=max_length)
+        at = find_places(encoding.tokens, encoding.words, wanted)
         if at is None:
             continue
-        ids = torch.tensor([one.ids], device=bert.device)
+        ids = torch.tensor([encoding.ids], device=bert.device)
         layers = bert(ids, output_hidden_states=True).hidden_states
-        some = [x[0, at : at + len(wanted)].mean(0) for x in layers]
+        vectors = [x[0, at : at + len(wanted)].mean(0) for x in layers]
         which.append(number)
-        states.append(torch.stack(some).float().cpu().numpy())
+        states.append(torch.stack(vectors).float().cpu().numpy())
     if not which:
         raise ValueError(f"{word!r} stands as a word in none of the {len(texts)} texts")
     return which, np.stack(states)

@@ -66,14 +66,14 @@ def mixed_pages(split: str, count: int = 200, seed: int = 0) -> list[Page]:
         ValueError: more pages than leads with four sentences.
     """
     chance = random.Random(seed)
-    parts = [(one.title, sentences(one.text)) for one in leads(split)]
-    long = [one for one in parts if len(one[1]) >= 4]
+    parts = [(article.title, sentences(article.text)) for article in leads(split)]
+    long = [article for article in parts if len(article[1]) >= 4]
     count = check_whole("count", count, 1, len(long))
     pages = []
     for title, mine in chance.sample(long, count):
-        rest = [one for one in parts if one[0] != title]
+        rest = [article for article in parts if article[0] != title]
         page = [(part, True) for part in mine[:4]]
-        page += [(chance.choice(one), False) for _, one in chance.sample(rest, 4)]
+        page += [(chance.choice(other), False) for _, other in chance.sample(rest, 4)]
         chance.shuffle(page)
         wanted = tuple(i for i, (_, is_mine) in enumerate(page) if is_mine)
         pages.append(Page(title, [part for part, _ in page], wanted))
@@ -125,11 +125,11 @@ def read_summaries(path: str | PathLike[str]) -> list[Reference]:
         if not isinstance(row, dict) or not row.keys() >= {*Reference._fields}:
             held = list(row) if isinstance(row, dict) else f"a {type(row).__name__}"
             raise ValueError(f'{where} must be {{"article": ..., "summary": ...}}; it has {held}')
-        one = Reference(row["article"], row["summary"])
-        if not all(isinstance(part, str) for part in one):
+        reference = Reference(row["article"], row["summary"])
+        if not all(isinstance(part, str) for part in reference):
             raise ValueError(f"{where}: article and summary must be strings")
-        if all(part.strip() for part in one):
-            out.append(one)
+        if all(part.strip() for part in reference):
+            out.append(reference)
         else:
             blank.append(number)
     if not out:
@@ -222,24 +222,24 @@ def evaluate_summaries(
     require("book", "rouge_score")
     if not references:
         raise ValueError("there is no text to summarise")
-    parts = [to_parts(one.article) for one in references]
+    parts = [to_parts(text.article) for text in references]
     if [] in parts:
         number = parts.index([]) + 1
         raise ValueError(f"text {number} of {len(parts)} has no sentence: leave it out")
-    every = [part for one in parts for part in one]
+    every = [part for text in parts for part in text]
     vectors = embed(every, model=model, device=device, progress=progress)
-    ends = np.cumsum([len(one) for one in parts])
+    ends = np.cumsum([len(text) for text in parts])
     each = np.split(vectors, ends[:-1])
     table: dict[str, dict[str, tuple[float, float, float]]] = {}
     for method in tqdm(methods, unit="method", disable=None if progress else True):
-        found = [
-            rouge(pick(one, mine, count, method, seed).text, reference.summary)
-            for seed, (one, mine, reference) in enumerate(
+        rouges = [
+            rouge(pick(text, mine, count, method, seed).text, reference.summary)
+            for seed, (text, mine, reference) in enumerate(
                 zip(parts, each, references, strict=True)
             )
         ]
         table[method] = {
-            name: interval(100 * np.array([one[name] for one in found]), draws)
+            name: interval(100 * np.array([scores[name] for scores in rouges]), draws)
             for name in ROUGE
         }
     return table

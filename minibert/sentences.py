@@ -126,18 +126,18 @@ def embed(
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     starts = range(0, len(order), batch_size)
     for at in tqdm(starts, unit="batch", disable=None if progress else True):
-        some = order[at : at + batch_size]
-        batch = collate([{"input_ids": ids[i]} for i in some], tokenizer.pad_id)
+        rows = order[at : at + batch_size]
+        batch = collate([{"input_ids": ids[i]} for i in rows], tokenizer.pad_id)
         output = bert(
             batch["input_ids"].to(bert.device),
             mask := batch["attention_mask"].to(bert.device),
             output_hidden_states=True,
         )
-        for i, one in enumerate(layers):
-            pooled = pool(output.hidden_states[one], mask).float()  # (B, H)
+        for i, index in enumerate(layers):
+            pooled = pool(output.hidden_states[index], mask).float()  # (B, H)
             if unit:
                 pooled = torch.nn.functional.normalize(pooled, dim=1)
-            vectors[i, some] = pooled.cpu().numpy()
+            vectors[i, rows] = pooled.cpu().numpy()
     return vectors if layer is None else vectors[0]
 
 

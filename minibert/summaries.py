@@ -104,12 +104,12 @@ def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
 
     vectors = to_unit(vectors.astype(np.float64))
     count = min(count, len(np.unique(vectors.round(5), axis=0)))
-    found = KMeans(count, n_init=30, random_state=seed).fit(vectors)
-    own = found.cluster_centers_[found.labels_]  # (n, H)
+    clustering = KMeans(count, n_init=30, random_state=seed).fit(vectors)
+    own = clustering.cluster_centers_[clustering.labels_]  # (n, H)
     near = (vectors * to_unit(own)).sum(1).round(9)
     weights = near - 1
-    for cluster in np.unique(found.labels_):
-        mine = np.flatnonzero(found.labels_ == cluster)
+    for cluster in np.unique(clustering.labels_):
+        mine = np.flatnonzero(clustering.labels_ == cluster)
         weights[mine[near[mine].argmax()]] = 1 + len(mine) / len(vectors)
     return weights
 
@@ -167,14 +167,14 @@ def is_label(part: str) -> bool:
 
     *1.*, *3.3.2024.*, *II.*, *Q1.* and a star hold none; *Step 1.* one.
     """
-    found = cut_words(part)
+    words = cut_words(part)
     names = [
-        word for word in found
+        word for word in words
         if not any(map(str.isnumeric, word))
         and not ROMAN.fullmatch(word.upper() if word.islower() else word)
         and (len(word) > 1 or unspaced(word))
     ]  # fmt: skip
-    return not names or (len(names) == 1 and found[-1] != names[0])
+    return not names or (len(names) == 1 and words[-1] != names[0])
 
 
 def to_parts(text: str | Sequence[str]) -> list[str]:
