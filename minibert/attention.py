@@ -211,8 +211,8 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Give the weights that `forward` uses, (B, A, S, S).
 
-        `forward` never forms them. This does the sum a second time,
-        in the open and without dropout.
+        `forward` uses a fused function that never stores them, so
+        they are computed here again, without dropout.
         """
         query, key, value = self.project(x)
         check_mask(mask, query, key)

@@ -245,7 +245,7 @@ def activations(
     autocast: bool = False,
     fused: bool | None = None,
 ) -> dict[str, int]:
-    """Count the bytes that a training step keeps for its way back.
+    """Count the bytes that a step keeps for its backward pass.
 
     Of this book's model with its pooler, in training. It is exact
     for PyTorch 2.13 on the CPU, but for a batch of one in the open
@@ -338,9 +338,9 @@ def memory(
 ) -> dict[str, int]:
     """Count the bytes of training with Adam, weights in float32.
 
-    The arguments and errors are those of `activations`. Gradients
-    grow while activations are let go, so on the way back the peak
-    stays below the sum, but for what a head adds, uncounted here.
+    The arguments and errors are those of `activations`. In the
+    backward pass gradients come while activations go, so the peak
+    stays below the sum; what a head adds is not counted here.
     An optimizer's step has scratch of its own.
 
     >>> memory(BertConfig(), 8, 128)["activations"] // 2**20
