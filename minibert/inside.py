@@ -224,8 +224,8 @@ def head_measures(
     What share of its attention does a token give to the one before
     it, the one after it, itself, others of the same piece, [CLS],
     [SEP], the other segment; and how evenly is it spread, from 0,
-    all on one, to 1? [CLS] and [SEP] are not asked themselves, and
-    of the same piece only tokens that come again: nan without one.
+    all on one, to 1? The rows of [CLS] and [SEP] do not count;
+    `same` takes tokens whose piece occurs again, or is nan.
 
     Raises:
         ValueError: no token but [CLS] and [SEP].

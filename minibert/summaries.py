@@ -245,13 +245,13 @@ def summarize(
     A sentence that occurs twice, letter for letter, is one: its
     first place counts. A text with no more than `count` different
     sentences is its own summary. Of a sentence longer than 256
-    tokens the beginning is read. What holds no word, such as *1.*,
-    or one and its number, as *Step 1.*, belongs to the sentence
+    tokens the beginning is read. A part without a word (*1.*) or of
+    a word and a number (*Step 1.*) belongs to the sentence
     after it.
 
     Args:
-        text: of any length, or its sentences already; of these one
-            without a word is not chosen.
+        text: of any length, or a list of its sentences; a
+            sentence without a word is not chosen.
         count: sentences in the summary.
         method: "graph", "centroid" or "clusters"; "first" and
             "random" to compare with.
