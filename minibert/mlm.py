@@ -42,6 +42,26 @@ class Masked(NamedTuple):
     labels: Tensor  # (B, S), IGNORE where nothing was chosen
 
 
+def check_share(probability: float) -> float:
+    """Give it back, where it is one."""
+    if not 0 <= probability <= 1:
+        raise ValueError(
+            f"probability is {probability}, not between 0 and 1"
+        )
+    return probability
+
+
+def sort_pieces(pieces: Sequence[str]) -> tuple[Tensor, ...]:
+    """Say which of V pieces are special, and which go on a word.
+
+    Returns:
+        Both (V,), and the ids that may be drawn at random.
+    """
+    special = torch.tensor([p in SPECIAL for p in pieces])
+    inner = torch.tensor([p[:2] == "##" for p in pieces])
+    return special, inner, (~special).nonzero()[:, 0]
+
+
 class Masking:
     """Choose 15 % of the tokens, and hide most of them.
 
@@ -67,17 +87,11 @@ class Masking:
         probability: float = 0.15,
         whole_words: bool = False,
     ) -> None:
-        if not 0 <= probability <= 1:
-            raise ValueError(
-                f"probability is {probability}, not between 0 and 1"
-            )
-        self.probability = probability
+        self.probability = check_share(probability)
         self.whole_words = whole_words
         self.mask_id = tokenizer.mask_id
-        pieces = tokenizer.vocabulary
-        self.special = torch.tensor([p in SPECIAL for p in pieces])
-        self.inner = torch.tensor([p[:2] == "##" for p in pieces])
-        self.drawable = (~self.special).nonzero()[:, 0]
+        kinds = sort_pieces(tokenizer.vocabulary)
+        self.special, self.inner, self.drawable = kinds
 
     def __call__(
         self,
@@ -94,21 +108,28 @@ class Masking:
         """
         chance = torch.rand(input_ids.shape, generator=generator)
         if self.whole_words:  # a piece takes its word's draw
-            place = torch.arange(input_ids.shape[1])
-            first = place * ~self.inner[input_ids]  # (B, S)
-            chance = chance.gather(1, first.cummax(1).values)
+            chance = draw_by_word(chance, self.inner[input_ids])
         chosen = chance < self.probability
         chosen &= ~self.special[input_ids]
         labels = input_ids.where(chosen, IGNORE)
-        count = int(chosen.sum())
-        lot = torch.rand(count, generator=generator)  # (N,)
-        draw = torch.randint(
-            len(self.drawable), (count,), generator=generator
-        )
-        new = input_ids[chosen]
-        new = torch.where(lot < 0.9, self.drawable[draw], new)
+        old, many = input_ids[chosen], len(self.drawable)
+        lot = torch.rand(old.shape, generator=generator)  # (N,)
+        draw = torch.randint(many, old.shape, generator=generator)
+        new = torch.where(lot < 0.9, self.drawable[draw], old)
         new = torch.where(lot < 0.8, self.mask_id, new)
         return Masked(input_ids.masked_scatter(chosen, new), labels)
+
+
+def draw_by_word(chance: Tensor, inner: Tensor) -> Tensor:
+    """Give each piece the draw of its word's first piece.
+
+    Args:
+        chance: (B, S), a draw for each piece.
+        inner: (B, S), True where a piece goes on with a word.
+    """
+    place = torch.arange(chance.shape[1])
+    first = (place * ~inner).cummax(1).values  # (B, S)
+    return chance.gather(1, first)
 
 
 class MaskedLMHead(nn.Module):
@@ -143,6 +164,15 @@ class MaskedLMOutput(NamedTuple):
     logits: Tensor  # (B, S, V); (N, V) where labels were given
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+def score_labelled(
+    head: MaskedLMHead, x: Tensor, table: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Score `x` (B, S, H) where labelled, and give the loss."""
+    x, labels = at_labels(x, labels)  # (N, H), (N,)
+    logits = head(x, table)  # (N, V)
+    return logits, mean_loss(logits, labels)
 
 
 class BertForMaskedLM(BertPreTrainedModel):
@@ -207,12 +237,13 @@ class BertForMaskedLM(BertPreTrainedModel):
             output_attentions=output_attentions,
         )
         x, loss = output.last_hidden_state, None  # (B, S, H)
-        if labels is not None:
-            x, labels = at_labels(x, labels)  # (N, H), (N,)
         table = self.bert.embeddings.token.weight  # (V, H)
-        logits = self.predictions(x, table)
-        if labels is not None:
-            loss = mean_loss(logits, labels)
+        if labels is None:
+            logits = self.predictions(x, table)  # (B, S, V)
+        else:
+            logits, loss = score_labelled(
+                self.predictions, x, table, labels
+            )
         return MaskedLMOutput(loss, logits, *output[2:])
 
 
@@ -262,8 +293,8 @@ def fill_mask(
     best = logits.softmax(-1).topk(k)
     pieces, values = best.indices.tolist(), best.values.tolist()
     return [
-        Blank(tokenizer.tokens(some), shares)
-        for some, shares in zip(pieces, values, strict=True)
+        Blank(tokenizer.tokens(row), shares)
+        for row, shares in zip(pieces, values, strict=True)
     ]
 
 

@@ -163,6 +163,32 @@ def test_a_word_is_hidden_whole_or_not_at_all() -> None:
     assert (pieces[:, place] != pieces[:, place - 1]).any()
 
 
+@given(
+    inner=st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_piece_takes_the_draw_of_its_words_first_piece(
+    inner: list[list[bool]], seed: int
+) -> None:
+    chance = torch.rand(len(inner), 6, generator=torch.Generator().manual_seed(seed))
+    drawn = mlm.draw_by_word(chance, torch.tensor(inner))
+    for row, flags, out in zip(chance.tolist(), inner, drawn.tolist(), strict=True):
+        first = 0  # a row that opens inside of a word: its first place counts as the start
+        for place, flag in enumerate(flags):
+            first = first if flag else place
+            assert out[place] == row[first]
+
+
+@pytest.mark.parametrize("size", [1, 8, 32])
+def test_a_short_row_may_have_nothing_hidden(size: int) -> None:
+    ids = torch.full((20_000, size), 7)
+    chosen = Masking(TOKENIZER)(ids, torch.Generator().manual_seed(size)).labels != IGNORE
+    share = 0.85**size
+    error = (share * (1 - share) / 20_000) ** 0.5
+    assert abs((~chosen.any(1)).float().mean() - share) < 5 * error
+
+
 def test_a_row_of_specials_hides_nothing() -> None:
     ids = torch.tensor([[2, 1, 4, 3, 0, 0]])
     for whole in (False, True):
@@ -284,6 +310,19 @@ def test_no_chosen_place_gives_no_loss_and_no_gradient() -> None:
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     assert grads and all((g == 0).all() for g in grads)
     assert mean_loss(torch.zeros(0, V), torch.zeros(0, dtype=torch.long)) == 0
+
+
+def test_where_nothing_is_chosen_transformers_says_nan(tmp_path: Path) -> None:
+    model = small()
+    model.save_pretrained(tmp_path)
+    nothing = torch.full_like(IDS, IGNORE)
+    theirs = peer(tmp_path)(IDS, MASK, labels=nothing).loss
+    theirs.backward()  # as the chapter says: the loss is lost, the weights are not
+    assert theirs.isnan() and model(IDS, MASK, labels=nothing).loss == 0
+    # one row with a label beside rows without: the mean is over that label alone
+    labels = LABELS.clone()
+    labels[1] = IGNORE
+    close(model(IDS, MASK, labels=labels).loss, model(IDS[:1], MASK[:1], labels=LABELS[:1]).loss)
 
 
 def test_labels_are_checked() -> None:

@@ -276,6 +276,22 @@ def test_the_speed_record():
         assert row["ratio"] >= row["floor"], row
 
 
+def test_the_masking_record():
+    record = json.loads((ROOT / "results" / "masking.json").read_text(encoding="utf-8"))
+    rates = {}
+    for run in record["runs"]:
+        rates.setdefault(run["rate"], {})[run["seed"]] = run
+        assert run["steps"][-1] == record["config"]["steps"]
+        assert run["exam_loss"][-1] < record["exam"]["unigram"]  # it has learned to look around
+    assert set(rates) == {0.05, 0.15, 0.4}
+    seeds = set(rates[0.15])
+    assert len(seeds) >= 3 and all(set(runs) == seeds for runs in rates.values())
+    for rate, runs in rates.items():  # one seed sees the same rows at each rate
+        for seed, run in runs.items():
+            base = rates[0.15][seed]["terms_per_step"]
+            assert abs(run["terms_per_step"] / base - rate / 0.15) < 0.06 * rate / 0.15
+
+
 def test_the_full_recipe_is_recorded(tmp_path):
     """A few questions in SQuAD's place, a small model in BERT's."""
     some = [one for one in load_leadqa("dev") if one.answers][:12]
