@@ -3,8 +3,8 @@
     python experiments/finetuning.py           all that results/finetuning.json lacks
     python experiments/finetuning.py --drop leads-small   forget these runs first
 
-It runs the functions of book/source/finetuning.md (its cells tagged `recorded`) and
-writes results/finetuning.json after each run.
+It runs the functions of book/source/finetuning.md and tagging.md (their cells tagged
+`recorded`) and writes results/finetuning.json after each run.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from record import RESULTS, circumstances
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from source import recorded
+from torch.nn.utils import clip_grad_norm_
 
 from minibert import classification, finetuning, tagging
 from minibert.data import leads
@@ -69,11 +70,12 @@ def settings() -> list[Setting]:
 
 
 def chapter() -> dict[str, Any]:
-    """The chapter's functions, beside the names of its modules."""
+    """The two chapters' functions, beside the names of their modules."""
     names = vars(finetuning) | vars(classification) | vars(tagging) | {
         "random": random, "re": re, "leads": leads, "warnings": warnings, "replace": replace,
+        "clip_grad_norm_": clip_grad_norm_, "device": torch.device("cpu"),
     }  # fmt: skip
-    return recorded("finetuning.md", names)
+    return recorded("tagging.md", recorded("finetuning.md", names))
 
 
 def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:
@@ -100,6 +102,26 @@ def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:
     return names["tag_score"](model, tokenizer, names["tagged"]("dev"))
 
 
+def head_rates() -> list[Setting]:
+    """A rate for the head, as a multiple of the body's, at two rates of the body."""
+    return [
+        {"start": "leads-small", "count": 240, "rate": rate, "head_times": times, "seed": seed}
+        for seed, rate, times in itertools.product(range(3), (3e-4, 1e-3), (1, 10))
+    ]
+
+
+def run_head_rate(one: Setting, names: dict[str, Any]) -> dict[str, float]:
+    """Train once in the chapter's plain loop, and score on the dev split."""
+    kind, seed, steps = names["BertForSequenceClassification"], one["seed"], STEPS[one["count"]]
+    model, tokenizer = names["head_on"](kind, one["start"], names["TOPICS"], seed)
+    rows = names["topic_rows"]("train", tokenizer, one["count"], seed)
+    config = TrainingConfig(
+        steps=steps, batch_size=16, learning_rate=one["rate"], seed=seed, warmup=steps // 10
+    )
+    names["two_rates"](model, rows, config, tokenizer.pad_id, one["head_times"])
+    return names["topic_score"](model, names["topic_rows"]("dev", tokenizer), tokenizer.pad_id)
+
+
 def counted(names: dict[str, Any]) -> list[dict[str, float]]:
     """The untrained baseline: TF-IDF and a linear classifier, on the whole leads."""
     dev, out = leads("dev"), []
@@ -124,25 +146,28 @@ def main() -> int:
     names = chapter()
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"runs": []}
     record["tfidf"] = record.get("tfidf") or counted(names)
-    runs = record["runs"] = [x for x in record["runs"] if x["start"] != args.drop]
-    for one in settings():
-        if args.only not in (None, one["start"]):
-            continue
-        if any(one.items() <= done.items() for done in runs):
+    record["runs"] = [x for x in record["runs"] if x["start"] != args.drop]
+    own = record.setdefault("head_rates", {"runs": []})
+    own["runs"] = [x for x in own["runs"] if x["start"] != args.drop]
+    record |= {
+        "command": "python experiments/finetuning.py",
+        "steps": STEPS,
+        "steps_from_nothing": FROM_NOTHING,
+    }
+    todo = [(record, run, one) for one in settings()]
+    todo += [(own, run_head_rate, one) for one in head_rates()]
+    for kept, measure, one in todo:
+        known = any(one.items() <= done.items() for done in kept["runs"])
+        if known or args.only not in (None, one["start"]):
             continue
         start = time.perf_counter()
-        scores = {k: round(v, 4) for k, v in run(one, names).items()}
-        runs.append(one | scores | {"seconds": round(time.perf_counter() - start)})
-        record |= {
-            "command": "python experiments/finetuning.py",
-            "steps": STEPS,
-            "steps_from_nothing": FROM_NOTHING,
-        }
-        record |= circumstances("tokenizers", "scikit-learn")
+        scores = {k: round(v, 4) for k, v in measure(one, names).items()}
+        kept["runs"].append(one | scores | {"seconds": round(time.perf_counter() - start)})
+        kept |= circumstances("tokenizers", "scikit-learn")
         RECORD.write_text(
             json.dumps(record, indent=None).replace("}, {", "},\n {") + "\n", encoding="utf-8"
         )
-        print(runs[-1], flush=True)
+        print(kept["runs"][-1], flush=True)
     return 0
 
 

@@ -150,8 +150,8 @@ def collate(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
         if np.ndim(first) and not isinstance(first[0], float):
             rest = fill.get(name, 0)
             column = [
-                [*one, *[rest] * (longest - len(one))]
-                for one in column
+                [*ids, *[rest] * (longest - len(ids))]
+                for ids in column
             ]
         batch[name] = torch.tensor(column)
     mask = torch.arange(longest) < sizes[:, None]  # (B, S)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.attention import padding_mask
+from minibert.checks import check_whole
 from minibert.config import BertConfig, read_config
 from minibert.device import Device, best_device
 from minibert.embeddings import Embeddings
@@ -402,3 +403,21 @@ def load_once(
         warnings.filterwarnings("ignore", only)
         model = kind.from_pretrained(folder).to(device)
     return model, Tokenizer.from_pretrained(folder)
+
+
+def row_length(
+    model: BertPreTrainedModel, max_length: int | None = None
+) -> int:
+    """Give how many tokens a row may have.
+
+    Args:
+        model: it has so many positions, and no row is longer.
+        max_length: a smaller number that somebody asked for.
+
+    Raises:
+        TypeError, ValueError: `max_length` is no number of tokens.
+    """
+    longest = model.config.max_position_embeddings
+    if max_length is None:
+        return longest
+    return min(check_whole("max_length", max_length, 1), longest)

@@ -1,5 +1,6 @@
 # Written by tools/tangle.py from
 # book/source/finetuning.md
+# book/source/tagging.md
 # Edit that, not this.
 """Texts sorted into classes, scored, or chosen from several.
 
@@ -15,7 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.bert import (
+    BertModel,
+    BertPreTrainedModel,
+    load,
+    row_length,
+)
 from minibert.config import BertConfig
 from minibert.device import Device, can_look
 from minibert.finetuning import predict, text_row
@@ -288,6 +294,8 @@ def classify(
     *,
     model: str | Path | Classifier,
     second: str | None = None,
+    max_length: int | None = None,
+    doc_stride: int | None = None,
     device: Device | None = None,
 ) -> dict[str, float]:
     """Give the probability of each class, the likeliest first.
@@ -296,24 +304,64 @@ def classify(
     regression, it is the number itself.
 
     Args:
-        text: what is beyond the model's length is cut off.
+        text: what is beyond `max_length` is cut off, or read in
+            windows where `doc_stride` is given.
         model: a folder, a hub id, or a model and its tokenizer.
         second: another text, for a model that reads two.
+        max_length: tokens in a row; None, or more than the model
+            has positions, for as many as those.
+        doc_stride: of a text of any length, tokens from one
+            window's begin to the next one's. The mean of the
+            windows' logits counts.
         device: where to put a model that is named; None for the
             best.
 
     Raises:
         TypeError: a text that is no string.
+        ValueError: windows that would leave tokens out between
+            them, or windows of two texts.
     """
     bert, tokenizer = load(BertForSequenceClassification, model, device)
-    limit = bert.config.max_position_embeddings
-    row = text_row(text, tokenizer, max_length=limit, second=second)
-    (logits,) = predict(bert, [row], tokenizer.pad_id)
+    limit = row_length(bert, max_length)
+    if doc_stride is None:
+        rows = [text_row(text, tokenizer, max_length=limit, second=second)]
+    elif second is not None:
+        raise ValueError("windows are cut from one text: leave second out, or doc_stride")
+    else:
+        rows = class_windows(text, tokenizer, limit, doc_stride)
+    logits = torch.stack(predict(bert, rows, tokenizer.pad_id)).mean(0)
     problem = problem_of(bert.config)
     if problem != "regression":
         logits = logits.softmax(0) if problem == SINGLE else logits.sigmoid()
-    sure = dict(zip(label_names(bert.config), logits.tolist(), strict=True))
-    return dict(sorted(sure.items(), key=lambda one: -one[1]))
+    by_name = zip(label_names(bert.config), logits.tolist(), strict=True)
+    return dict(sorted(by_name, key=lambda pair: -pair[1]))
+
+
+def class_windows(
+    text: str, tokenizer: Tokenizer, max_length: int, doc_stride: int
+) -> list[dict[str, list[int]]]:
+    """Cut a text into rows that overlap; all but a lone one are full.
+
+    Args:
+        text: of any length.
+        tokenizer: the model's.
+        max_length: tokens in a row, [CLS] and [SEP] included.
+        doc_stride: tokens from one row's begin to the next one's; the last
+            row ends with the text.
+
+    Raises:
+        ValueError: rows that would leave tokens out between them.
+    """
+    ids, room = tokenizer.encode(text).ids[1:-1], max_length - 2
+    if not 0 < doc_stride <= room:
+        raise ValueError(
+            f"doc_stride is {doc_stride}, not 1 to {room}: that much of the text a row "
+            f"of {max_length} tokens holds"
+        )
+    last = max(len(ids) - room, 0)
+    begins = [min(at, last) for at in range(0, last + doc_stride, doc_stride)]
+    around = tokenizer.cls_id, tokenizer.sep_id
+    return [{"input_ids": [around[0], *ids[at : at + room], around[1]]} for at in begins]
 
 
 class BertForMultipleChoice(BertPreTrainedModel):

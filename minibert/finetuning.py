@@ -60,84 +60,13 @@ def text_row(
         max_length: tokens, special ones included.
         second: another text, read together with this one.
     """
-    one = tokenizer.encode(text, second, max_length=max_length)
-    row: dict[str, Any] = {"input_ids": one.ids}
+    encoding = tokenizer.encode(text, second, max_length=max_length)
+    row: dict[str, Any] = {"input_ids": encoding.ids}
     if second is not None:
-        row["token_type_ids"] = one.type_ids
+        row["token_type_ids"] = encoding.type_ids
     if label is not None:
         row["labels"] = to_python(label, "label")
     return row
-
-
-POOL = 32  # batches that are sorted by length together
-
-
-class FineTuningData:
-    """Labelled rows: the pieces of any step.
-
-    An epoch takes every row once, in its own order, but for those
-    that fill no batch at its end.
-
-    Args:
-        rows: as `collate` takes them, with labels.
-        config: the run's numbers.
-        pad_id: the id of [PAD].
-        floats: whether labels are numbers, not classes.
-
-    Raises:
-        TypeError, ValueError: no rows, or one that is not like the
-            first.
-    """
-
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        config: TrainingConfig,
-        pad_id: int,
-        floats: bool = False,
-    ) -> None:
-        self.rows = check_rows(rows, floats)
-        self.config, self.pad_id = config, pad_id
-        self.size = min(config.batch_size, len(rows))
-        self.steps = len(rows) // self.size  # of an epoch
-        self.lengths = np.array([len(x["input_ids"]) for x in rows])
-        self.epoch = -1, np.empty((0, self.size), np.int64)
-
-    def batches(self, epoch: int) -> NDArray[np.int64]:
-        """Give an epoch's rows, (steps, batch_size)."""
-        if self.epoch[0] != epoch:
-            seed = [self.config.seed, 1, epoch]
-            chance = np.random.default_rng(seed)
-            order = chance.permutation(len(self.rows))
-            order = order[: self.steps * self.size]
-            cut, pool = [], POOL * self.size
-            for some in np.split(
-                order, range(pool, len(order), pool)
-            ):
-                by_size = np.argsort(
-                    self.lengths[some], kind="stable"
-                )
-                alike = some[by_size].reshape(-1, self.size)
-                cut.append(chance.permutation(alike))
-            self.epoch = epoch, np.concatenate(cut)
-        return self.epoch[1]
-
-    def __call__(
-        self, step: int, rank: int = 0, world: int = 1
-    ) -> list[Microbatch]:
-        """Give this process's pieces of a step."""
-        epoch, place = divmod(step, self.steps)
-        rows = [self.rows[i] for i in self.batches(epoch)[place]]
-        pieces, accumulate = [], self.config.accumulate
-        parts = split_step(self.size, rank, world, accumulate)
-        for some, real in parts:
-            batch = collate(rows[some], self.pad_id)
-            count = len(batch["input_ids"])
-            labels = batch.get("labels", torch.empty(0))
-            if labels.ndim == 2 and not labels.is_floating_point():
-                count = int((labels != IGNORE).sum())  # of tokens
-            pieces.append(Microbatch(batch, {"loss": count * real}))
-        return pieces
 
 
 IDS = {"input_ids", "token_type_ids", "position_ids", "attention_mask"}
@@ -211,6 +140,75 @@ def field_type(one: tuple[str, Any]) -> tuple[str, str]:
     if isinstance(value[0], float):
         return name, f"{len(value)} floats"
     return name, "list"
+
+
+POOL = 32  # batches that are sorted by length together
+
+
+class FineTuningData:
+    """Labelled rows: the pieces of any step.
+
+    An epoch takes every row once, in its own order, but for those
+    that fill no batch at its end.
+
+    Args:
+        rows: as `collate` takes them, with labels.
+        config: the run's numbers.
+        pad_id: the id of [PAD].
+        floats: whether labels are numbers, not classes.
+
+    Raises:
+        TypeError, ValueError: no rows, or one that is not like the
+            first.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        pad_id: int,
+        floats: bool = False,
+    ) -> None:
+        self.rows = check_rows(rows, floats)
+        self.config, self.pad_id = config, pad_id
+        self.size = min(config.batch_size, len(rows))
+        self.steps = len(rows) // self.size  # of an epoch
+        self.lengths = np.array([len(x["input_ids"]) for x in rows])
+        self.epoch = -1, np.empty((0, self.size), np.int64)
+
+    def batches(self, epoch: int) -> NDArray[np.int64]:
+        """Give an epoch's rows, (steps, batch_size)."""
+        if self.epoch[0] != epoch:
+            seed = [self.config.seed, 1, epoch]
+            chance = np.random.default_rng(seed)
+            order = chance.permutation(len(self.rows))
+            order = order[: self.steps * self.size]
+            cut, pool = [], POOL * self.size
+            borders = range(pool, len(order), pool)
+            for part in np.split(order, borders):
+                lengths = self.lengths[part]
+                by_size = part[np.argsort(lengths, kind="stable")]
+                batches = by_size.reshape(-1, self.size)
+                cut.append(chance.permutation(batches))
+            self.epoch = epoch, np.concatenate(cut)
+        return self.epoch[1]
+
+    def __call__(
+        self, step: int, rank: int = 0, world: int = 1
+    ) -> list[Microbatch]:
+        """Give this process's pieces of a step."""
+        epoch, place = divmod(step, self.steps)
+        rows = [self.rows[i] for i in self.batches(epoch)[place]]
+        pieces, accumulate = [], self.config.accumulate
+        parts = split_step(self.size, rank, world, accumulate)
+        for part, real in parts:
+            batch = collate(rows[part], self.pad_id)
+            count = len(batch["input_ids"])
+            labels = batch.get("labels", torch.empty(0))
+            if labels.ndim == 2 and not labels.is_floating_point():
+                count = int((labels != IGNORE).sum())  # of tokens
+            pieces.append(Microbatch(batch, {"loss": count * real}))
+        return pieces
 
 
 def fine_tune(
@@ -296,15 +294,15 @@ def predict(
     )
     out: list[Tensor] = [torch.empty(0)] * len(rows)
     for at in range(0, len(order), batch_size):
-        some = order[at : at + batch_size]
+        chosen = order[at : at + batch_size]
         without = [
             {k: x for k, x in rows[i].items() if k != "labels"}
-            for i in some
+            for i in chosen
         ]
         batch = collate(without, pad_id)
         inputs = {k: x.to(model.device) for k, x in batch.items()}
         logits = model(**inputs).logits.float().cpu()
-        for i, scores in zip(some, logits, strict=True):
+        for i, scores in zip(chosen, logits, strict=True):
             size = len(rows[i]["input_ids"])
             out[i] = scores[:size] if scores.ndim == 2 else scores
     return out
@@ -355,8 +353,8 @@ def for_trainer(model: BertPreTrainedModel) -> nn.Module:
         def forward(  # type: ignore[override]
             self, *given: Any, **named: Any
         ) -> Any:
-            found = self.model(*given, **named)
-            return tuple(one for one in found if one is not None)
+            outputs = self.model(*given, **named)
+            return tuple(x for x in outputs if x is not None)
 
     Wrapped.__name__ = kind.__name__
     return Wrapped()

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from minibert.bert import BertModel, load
+from minibert.bert import BertModel, load, row_length
 from minibert.checks import as_texts
 from minibert.device import Device
 from minibert.files import require
@@ -118,7 +118,7 @@ def attend(
     (6, 12, 8, 8)
     """
     bert, tokenizer = load(BertModel, model, device)
-    max_length = min(max_length, bert.config.max_position_embeddings)
+    max_length = row_length(bert, max_length)
     second = None if pair is None else [pair]
     batch = tokenizer([text], second, max_length=max_length)
     maps = bert(*batch.to(bert.device), output_attentions=True).attentions
@@ -326,7 +326,7 @@ def word_states(
     """
     texts = as_texts(texts, "text")
     bert, tokenizer = load(BertModel, model, device)
-    max_length = min(max_length, bert.config.max_position_embeddings)
+    max_length = row_length(bert, max_length)
     wanted = tokenizer.encode(word).tokens[1:-1]
     if "[UNK]" in wanted:
         raise ValueError(f"{word!r} is [UNK] to this model, as other words are: choose another")

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minibert.batching import collate
-from minibert.bert import BertModel, load
+from minibert.bert import BertModel, load, row_length
 from minibert.checks import check_whole
 from minibert.device import Device
 from minibert.moved import moved
@@ -115,7 +115,7 @@ def embed(
     batch_size = check_whole("batch_size", batch_size, 1)
     max_length = check_whole("max_length", max_length, 2)  # [CLS] and [SEP]
     bert, tokenizer = load(BertModel, model, device)
-    max_length = min(max_length, bert.config.max_position_embeddings)
+    max_length = row_length(bert, max_length)
     last = bert.config.num_hidden_layers
     if layer is not None:
         layer = check_whole("layer", layer, -last - 1, last)

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/finetuning.md
+# book/source/tagging.md
 # Edit that, not this.
 """A tag for every word: spans to tags, tags to spans.
 
@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.bert import (
+    BertModel,
+    BertPreTrainedModel,
+    load,
+    row_length,
+)
 from minibert.classification import (
     ClassificationOutput,
     choose_labels,
@@ -53,6 +58,14 @@ def first_pieces(encoding: Encoding) -> list[int]:
     ]  # fmt: skip
 
 
+def word_end(encoding: Encoding, place: int) -> int:
+    """Give the end of the word that begins at `place`."""
+    word, end = encoding.words[place], place
+    while encoding.words[end + 1] == word:
+        end += 1
+    return encoding.offsets[end][1]
+
+
 def tag_row(
     text: str,
     tokenizer: Tokenizer,
@@ -77,35 +90,71 @@ def tag_row(
         ValueError: a span outside of the text, or a tag without a
             name.
     """
-    one = tokenizer.encode(text, max_length=max_length)
-    firsts = first_pieces(one)
-    found = [IGNORE] * len(one.ids)
+    encoding = tokenizer.encode(text, max_length=max_length)
+    tags = [IGNORE] * len(encoding.ids)
+    firsts = first_pieces(encoding)
     for i in firsts:
-        found[i] = labels.index("O")
+        tags[i] = label_number("O", labels)
     for span in spans:
-        if not 0 <= span.start < span.end <= len(text):
-            raise ValueError(
-                f"{span} lies outside of a text of {len(text)}"
-            )
-        inside = [
-            i for i in firsts
-            if one.offsets[i][0] < span.end
-            and word_end(one, i) > span.start
-        ]  # fmt: skip
-        for i in inside:
-            name = ("B-" if i == inside[0] else "I-") + span.label
-            if name not in labels:
-                raise ValueError(f"{name!r} is none of {labels}")
-            found[i] = labels.index(name)
-    return {"input_ids": one.ids, "labels": found}
+        check_span(span, text)
+        prefix = "B-"
+        for i in firsts:
+            start = encoding.offsets[i][0]
+            end = word_end(encoding, i)
+            if start < span.end and end > span.start:
+                tags[i] = label_number(prefix + span.label, labels)
+                prefix = "I-"
+    return {"input_ids": encoding.ids, "labels": tags}
 
 
-def word_end(encoding: Encoding, place: int) -> int:
-    """Give the end of the word that begins at `place`."""
-    word, end = encoding.words[place], place
-    while encoding.words[end + 1] == word:
-        end += 1
-    return encoding.offsets[end][1]
+def check_span(span: Span, text: str) -> None:
+    """Refuse a span that lies outside of its text."""
+    if not 0 <= span.start < span.end <= len(text):
+        raise ValueError(f"{span} lies outside of a text of {len(text)}")
+
+
+def label_number(name: str, labels: Sequence[str]) -> int:
+    """Give the number of a tag's name."""
+    if name not in labels:
+        raise ValueError(f"{name!r} is none of {labels}")
+    return labels.index(name)
+
+
+def read_tags(
+    encoding: Encoding, tags: Sequence[str]
+) -> list[Span]:
+    """Turn a tag for each token, (S,), back into spans of the text.
+
+    Only the tags of first pieces count. An I-... that continues
+    nothing begins a span.
+    """
+    spans: list[Span] = []
+    before = "O"
+    for i in first_pieces(encoding):
+        kind, _, label = tags[i].partition("-")
+        end = word_end(encoding, i)
+        if kind == "I" and before == label:
+            spans[-1] = spans[-1]._replace(end=end)
+        elif label:
+            spans.append(Span(label, encoding.offsets[i][0], end))
+        before = label
+    return spans
+
+
+def span_f1(
+    found: Sequence[Iterable[Span]],
+    wanted: Sequence[Iterable[Span]],
+) -> float:
+    """Score spans, text by text: F1, from 0 to 1.
+
+    A span counts when label, start and end are right.
+    """
+    pairs = [
+        (set(a), set(b)) for a, b in zip(found, wanted, strict=True)
+    ]
+    both = sum(len(a & b) for a, b in pairs)
+    total = sum(len(a) + len(b) for a, b in pairs)
+    return 2 * both / total if total else 1.0
 
 
 class BertForTokenClassification(BertPreTrainedModel):
@@ -183,45 +232,6 @@ class BertForTokenClassification(BertPreTrainedModel):
         return ClassificationOutput(loss, logits, *output[2:])
 
 
-def read_tags(
-    encoding: Encoding, tags: Sequence[str]
-) -> list[Span]:
-    """Turn a tag for each token, (S,), back into spans of the text.
-
-    Only the tags of first pieces count. An I-... that continues
-    nothing begins a span.
-    """
-    spans: list[Span] = []
-    before = "O"
-    for i in first_pieces(encoding):
-        kind, _, label = tags[i].partition("-")
-        if kind == "I" and before == label:
-            spans[-1] = spans[-1]._replace(
-                end=word_end(encoding, i)
-            )
-        elif label:
-            start = encoding.offsets[i][0]
-            spans.append(Span(label, start, word_end(encoding, i)))
-        before = label
-    return spans
-
-
-def span_f1(
-    found: Sequence[Iterable[Span]],
-    wanted: Sequence[Iterable[Span]],
-) -> float:
-    """Score spans, text by text: F1, from 0 to 1.
-
-    A span counts when label, start and end are right.
-    """
-    pairs = [
-        (set(a), set(b)) for a, b in zip(found, wanted, strict=True)
-    ]
-    both = sum(len(a & b) for a, b in pairs)
-    total = sum(len(a) + len(b) for a, b in pairs)
-    return 2 * both / total if total else 1.0
-
-
 Tagger = tuple[BertForTokenClassification, Tokenizer]
 
 
@@ -244,12 +254,12 @@ def tag(
         ValueError: too long: tag it sentence by sentence.
     """
     bert, tokenizer = load(BertForTokenClassification, model, device)
-    limit, one = bert.config.max_position_embeddings, tokenizer.encode(text)
-    if len(one.ids) > limit:
+    limit, encoding = row_length(bert), tokenizer.encode(text)
+    if len(encoding.ids) > limit:
         raise ValueError(
-            f"the text has {len(one.ids)} tokens, but the model ends at "
+            f"the text has {len(encoding.ids)} tokens, but the model ends at "
             f"{limit}: tag its sentences, one by one"
         )
-    (logits,) = predict(bert, [{"input_ids": one.ids}], tokenizer.pad_id)
+    (logits,) = predict(bert, [{"input_ids": encoding.ids}], tokenizer.pad_id)
     names = label_names(bert.config)
-    return read_tags(one, [names[i] for i in logits.argmax(-1).tolist()])
+    return read_tags(encoding, [names[i] for i in logits.argmax(-1).tolist()])

@@ -15,11 +15,12 @@ from torch.testing import assert_close
 
 from minibert import tagging
 from minibert.batching import collate
-from minibert.bert import BertModel
+from minibert.bert import BertModel, row_length
 from minibert.classification import (
     SINGLE,
     BertForMultipleChoice,
     BertForSequenceClassification,
+    class_windows,
     classify,
     label_names,
     with_labels,
@@ -699,3 +700,82 @@ def test_numbers_of_an_evaluation_may_be_of_any_library(tokenizer, tmp_path):
         progress=False,
     )  # fmt: skip
     assert (log[-1]["a"], log[-1]["b"], log[-1]["c"]) == (0.5, 2, 3)
+
+
+LONG = "The Danube is a river in Europe. " * 12 + "An octopus swims in the sea."
+
+
+@pytest.mark.parametrize("max_length, stride", [(None, 5), (12, 10), (12, 3), (99, 38), (3, 1)])
+def test_a_long_text_is_the_mean_of_its_windows(tokenizer, max_length, stride):
+    model = random_model(BertForSequenceClassification)
+    size = min(max_length or 40, 40)
+    ids, logits, begin = tokenizer.encode(LONG).ids[1:-1], [], 0
+    covered = set()
+    while True:
+        begin = min(begin, len(ids) - size + 2)
+        part = ids[begin : begin + size - 2]
+        covered |= set(range(begin, begin + len(part)))
+        row = torch.tensor([[tokenizer.cls_id, *part, tokenizer.sep_id]])
+        with torch.no_grad():
+            logits.append(model(row).logits[0])
+        if begin + size - 2 == len(ids):
+            break
+        begin += stride
+    assert covered == set(range(len(ids)))
+    wanted = torch.stack(logits).mean(0).softmax(0).tolist()
+    sure = classify(LONG, model=(model, tokenizer), max_length=max_length, doc_stride=stride)
+    assert [sure[name] for name in NAMES] == pytest.approx(wanted, abs=1e-5)
+
+
+@given(words=st.integers(0, 90), room=st.integers(1, 38), data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_windows_leave_nothing_out(tokenizer, words, room, data):
+    stride = data.draw(st.integers(1, room))
+    ids = tokenizer.encode("river " * words).ids[1:-1]
+    windows = [x["input_ids"] for x in class_windows("river " * words, tokenizer, room + 2, stride)]
+    assert all(x[0] == tokenizer.cls_id and x[-1] == tokenizer.sep_id for x in windows)
+    assert all(len(x) == min(room, len(ids)) + 2 for x in windows)
+    reach = min(room, len(ids)) + (len(windows) - 1) * stride
+    assert len(ids) <= reach < len(ids) + max(stride, 1)
+
+
+def test_a_short_text_is_one_window(tokenizer):
+    ours = random_model(BertForSequenceClassification), tokenizer
+    assert classify(TEXTS[0], model=ours, doc_stride=9) == classify(TEXTS[0], model=ours)
+    assert classify("", model=ours, doc_stride=9) == classify("", model=ours)
+    cut = classify(LONG, model=ours, max_length=10)
+    row = text_row(LONG, tokenizer, max_length=10)
+    (logits,) = predict(ours[0], [row], tokenizer.pad_id)
+    assert [cut[name] for name in NAMES] == pytest.approx(logits.softmax(0).tolist(), abs=1e-6)
+    assert classify(LONG, model=ours, max_length=10_000) == classify(LONG, model=ours)
+
+
+@pytest.mark.parametrize("more, message", [
+    ({"doc_stride": 0}, "doc_stride is 0, not 1 to 38"),
+    ({"doc_stride": 39}, "doc_stride is 39, not 1 to 38"),
+    ({"doc_stride": 9, "max_length": 10}, "doc_stride is 9, not 1 to 8"),
+    ({"doc_stride": 1, "max_length": 2}, "not 1 to 0"),
+    ({"doc_stride": 9, "second": "An octopus."}, "leave second out"),
+    ({"max_length": 0}, "max_length is 0"),
+])  # fmt: skip
+def test_windows_that_cannot_be(tokenizer, more, message):
+    model = random_model(BertForSequenceClassification)
+    with pytest.raises(ValueError, match=message):
+        classify(LONG, model=(model, tokenizer), **more)
+
+
+def test_a_row_is_as_long_as_the_model_or_shorter():
+    model = random_model(BertForSequenceClassification)
+    assert [row_length(model, n) for n in (None, 1, 39, 40, 41, 10**6)] == [40, 1, 39, 40, 40, 40]
+    for wrong in (0, -1, 1.5, "12"):
+        with pytest.raises((TypeError, ValueError), match="max_length"):
+            row_length(model, wrong)
+
+
+def test_a_saved_classifier_answers_bit_for_bit(tokenizer, tmp_path):
+    model = random_model(BertForSequenceClassification)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    for text in TEXTS:
+        here = classify(text, model=(model, tokenizer))
+        assert classify(text, model=tmp_path, device="cpu") == here

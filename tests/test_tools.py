@@ -21,6 +21,7 @@ from logo import PATH, svg
 
 from minibert.squad import load_leadqa, write_squad
 from minibert.tokens import Tokenizer
+from minibert.training import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = """---
@@ -264,7 +265,23 @@ def test_an_experiment_has_what_its_chapters_cells_use():
     assert rows and len(rows) == len(names["topic_rows"]("train", tokenizer, 48, 0)) == 48
     assert {"BertForSequenceClassification", "BertForTokenClassification"} <= set(names)
     used = {"fine_tune", "head_on", "balanced", "topic_score", "tag_score", "TOPICS", "TAGS"}
+    used |= {"two_rates"}
     assert used | {"span_f1", "read_tags", "predict"} <= set(names)
+
+
+def test_two_rates_that_are_equal_are_one():
+    """The plain loop with one rate for all is torch's own AdamW, step by step."""
+    names = finetuning.chapter()
+    kind, config = names["BertForSequenceClassification"], TrainingConfig(steps=3, batch_size=4)
+    heads = []
+    for times in (1, 1, 10):
+        model, tokenizer = names["head_on"](kind, "leads-small", names["TOPICS"], 0)
+        start = model.classifier.weight.detach().clone()
+        rows = names["topic_rows"]("train", tokenizer, 12, 0)
+        names["two_rates"](model, rows, config, tokenizer.pad_id, times)
+        assert not model.training
+        heads.append((model.classifier.weight - start).abs().mean().item())
+    assert heads[0] == heads[1] and 5 < heads[2] / heads[0] < 20
 
 
 def test_the_speed_record():
