@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -44,13 +43,12 @@ def main() -> int:
             runs = record["runs"].setdefault(leak, [])
             if any(run["seed"] == seed for run in runs):
                 continue
-            start = time.perf_counter()
             draw = names["leaking"](leak)
             model, curve = names["learn"](data, seed, steps=STEPS, draw=draw)
             own = draw(dev, rows, names["LENGTH"], np.random.default_rng(99))
             guess = names["judge"](model, dev, own, tokenizer).argmax(1).numpy()
             runs.append({
-                "seed": seed, "seconds": round(time.perf_counter() - start), "steps": STEPS,
+                "seed": seed, "steps": STEPS,
                 "loss": round(float(curve[-1][1]), 4),
                 "leaking": round(float((guess == own.labels).mean()), 4),
                 "honest": round(float(curve[-1][2]), 4),
