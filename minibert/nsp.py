@@ -210,21 +210,12 @@ def draw_pairs(
     Source: Devlin et al. 2019, section 3.1, task 2; "order" is that
     of Lan et al. 2020, section 3.1.
     """
-    begin, end, _ = corpus.chunks[rows].T
-    if task:
-        check_chunks(begin, end)
-    begun = begin + 1
-    cut = chance.integers(begun, np.maximum(end, begun + 1))  # (n,)
+    first, second = cut_chunks(corpus, rows, chance, bool(task))
     labels = chance.integers(0, 2 if task else 1, len(rows))
-    first = corpus.sentences[np.stack([begin, cut], 1)]  # (n, 2)
-    second = corpus.sentences[np.stack([cut, end], 1)]
     wrong = labels[:, None] == 1
     if task == "next":
-        rows = draw_other_documents(corpus, rows, chance)
-        begin, end, _ = corpus.chunks[rows].T
-        check_chunks(begin, end)
-        cut = chance.integers(begin + 1, end)
-        other = corpus.sentences[np.stack([cut, end], 1)]
+        others = draw_other_documents(corpus, rows, chance)
+        _, other = cut_chunks(corpus, others, chance)
         second = np.where(wrong, other, second)
     elif task == "order":
         first, second = (
@@ -235,18 +226,27 @@ def draw_pairs(
         raise ValueError(
             f'task is "next", "order" or None, not {task!r}'
         )
-    room = max_length - 3
-    spans = truncate_pairs(first, second, room, chance)
+    spans = truncate_pairs(first, second, max_length - 3, chance)
     return Pairs(*spans, labels)
 
 
-def check_chunks(begin: NDArray[np.int64], end: NDArray[np.int64]) -> None:
-    """Refuse chunks of one sentence: there is nothing to cut between."""
-    if (end - begin < 2).any():
+def cut_chunks(
+    corpus: Corpus, rows: NDArray[np.int64], chance: np.random.Generator, pairs: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut chunks between two of their sentences, by a toss.
+
+    Returns:
+        Where the first parts lie in `tokens`, (n, 2), and the second.
+    """
+    begin, end, _ = corpus.chunks[rows].T
+    if pairs and (end - begin < 2).any():
         raise ValueError(
             "the corpus was built with pairs=False, for masked words "
             "alone (task None): for pairs, build it again"
         )
+    cut = chance.integers(begin + 1, np.maximum(end, begin + 2))  # (n,)
+    first, second = np.stack([begin, cut], 1), np.stack([cut, end], 1)
+    return corpus.sentences[first], corpus.sentences[second]
 
 
 def draw_other_documents(
@@ -420,9 +420,9 @@ def next_sentence(
     """
     kind = BertForNextSentencePrediction
     bert, tokenizer = load(kind, model, device)
-    for name, one in {"first": first, "second": second}.items():
-        if len(tokenizer.encode(one).ids) == 2:
-            raise ValueError(f"{name} has no word in it: {one!r}")
+    for name, content in {"first": first, "second": second}.items():
+        if len(tokenizer.encode(content).ids) == 2:
+            raise ValueError(f"{name} has no word in it: {content!r}")
     limit = bert.config.max_position_embeddings
     batch = tokenizer([first], [second], max_length=limit)
     logits = bert(*batch.to(bert.device)).logits  # (1, 2)
