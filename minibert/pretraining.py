@@ -397,6 +397,7 @@ def pretrain(
     folder: str | Path | None = None,
     *,
     held_out: Corpus | None = None,
+    branch_from: str | Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train a model on a corpus; go on where a run stopped.
@@ -409,6 +410,7 @@ def pretrain(
         folder: for the log, the checkpoints and, at the end, the
             model with its tokenizer in `model/`; None keeps nothing.
         held_out: text that is never trained on, to measure on.
+        branch_from: see `train`.
         progress: whether to show a bar.
 
     Returns:
@@ -454,7 +456,8 @@ def pretrain(
         )
     log = train(
         model, data, config, folder,
-        evaluate=evaluate, settings=settings, progress=progress,
+        evaluate=evaluate, settings=settings,
+        branch_from=branch_from, progress=progress,
     )  # fmt: skip
     if folder is not None and processes().rank == 0:
         model.save_pretrained(Path(folder) / "model")

@@ -56,6 +56,7 @@ class TrainingConfig:
         log_every: steps between two lines of the log.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
+        keep: how many checkpoints stay, the newest.
 
     Raises:
         ValueError: a number that makes no run.
@@ -74,11 +75,12 @@ class TrainingConfig:
     log_every: int = 50
     evaluate_every: int = 500
     save_every: int = 500
+    keep: int = 2
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
         whole = ("steps", "batch_size", "accumulate", "log_every")
-        for name in (*whole, "evaluate_every", "save_every"):
+        for name in (*whole, "evaluate_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be 1 or more, not {getattr(self, name)}"
@@ -337,6 +339,7 @@ def train(
     evaluate: Evaluate | None = None,
     settings: Mapping[str, Any] | None = None,
     enough: Enough | None = None,
+    branch_from: str | Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train in place; go on where a run in `folder` stopped.
@@ -353,6 +356,9 @@ def train(
             starting weights, such as a `digest` of the rows.
         enough: called with the log before each step; true ends the
             run there.
+        branch_from: another run's checkpoint, `RUN/step-00000500`,
+            to start from; only the numbers in `BRANCHED` of
+            `minibert.checkpoints` may differ from that run's.
         progress: whether to show a bar.
 
     Returns:
@@ -361,7 +367,9 @@ def train(
 
     Raises:
         ValueError: `folder` holds a run of another config, of other
-            settings, or from other starting weights.
+            settings, or from other starting weights; a branch of
+            another run, or without a folder.
+        FileNotFoundError: no such checkpoint to branch from.
         OSError: a checkpoint could not be written; the one before
             is whole.
         FloatingPointError: the loss is not a number.
@@ -372,8 +380,10 @@ def train(
     run = None
     if folder is not None:
         begun = {"starting weights": weights_digest(model)}
-        more = dict(settings or {}) | begun
-        run = Run(folder, asdict(config) | more)
+        own = asdict(config) | dict(settings or {}) | begun
+        run = Run(folder, own, own.pop("keep"), branch_from)
+    elif branch_from is not None:
+        raise ValueError("a branch needs a folder of its own")
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
     start = 0
