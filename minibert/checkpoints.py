@@ -176,9 +176,10 @@ class Run:
         os.replace(aside, self.log)
 
     def write(self, line: dict[str, float]) -> None:
-        """Add a line to the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Add a line to the log, unless it is empty."""
+        if line:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def save(
         self,
@@ -242,9 +243,9 @@ def find_checkpoint(path: str | Path) -> Path:
     path = Path(path)
     if (path / STATE).is_file():
         return path
-    there = list_checkpoints(path) or list_checkpoints(path.parent)
-    names = ", ".join(str(x) for x in there) or "none"
-    raise FileNotFoundError(f"{path} is no checkpoint; those there: {names}")
+    folder = path if list_checkpoints(path) else path.parent
+    names = ", ".join(x.name for x in list_checkpoints(folder)) or "none"
+    raise FileNotFoundError(f"{path} is no checkpoint; {folder} has {names}")
 
 
 def find_differences(

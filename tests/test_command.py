@@ -296,7 +296,7 @@ def test_branched_from_a_checkpoint(here: Path, capsys: pytest.CaptureFixture[st
     capsys.readouterr()
     for more, text in [
         (["new", "--branch-from", "run/step-00000009"],
-         f"no checkpoint; those there: {Path('run', 'step-00000001')}, .*step-00000004"),
+         "no checkpoint; run has step-00000001, .*step-00000004"),
         (["new", "--branch-from", "run/step-00000002", "--hidden-size", "8"],
          "model.hidden_size was 16 and is 8"),
         (["new", "--branch-from", "run/step-00000002", "--max-length", "24"],

@@ -456,7 +456,7 @@ def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(tmp_path)
             FileNotFoundError, match="no checkpoint.*step-00000015, .*step-00000020"
         ):
             run(tmp_path / "branch", branch_from=tmp_path / name)
-    with pytest.raises(FileNotFoundError, match="those there: none"):
+    with pytest.raises(FileNotFoundError, match="nowhere has none"):
         run(tmp_path / "branch", branch_from=tmp_path / "nowhere" / "step-00000010")
     assert not (tmp_path / "branch").exists()
     path = tmp_path / "whole" / "step-00000015"
