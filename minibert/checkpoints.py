@@ -140,7 +140,9 @@ class Run:
         """Refuse to go on with a run of other settings."""
         own, hint = self.settings, ""
         differ = find_differences(saved, own)
-        if saved.get("steps") != own["steps"]:
+        if self.origin is not None:
+            hint = ": a branch starts in a new one"
+        elif saved.get("steps") != own["steps"]:
             hint = (
                 ". A run whose rate has fallen to 0 is not made longer: "
                 f"begin in another folder, from {self.folder / 'model'}, "
