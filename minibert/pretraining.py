@@ -145,7 +145,7 @@ class BertForPreTraining(BertPreTrainedModel):
                 pairs, next_sentence_label, "next_sentence_label",
                 ": 0 where it follows, 1 where not",
             )
-        losses = [one for one in (word, pair) if one is not None]
+        losses = [loss for loss in (word, pair) if loss is not None]
         loss = torch.stack(losses).sum() if losses else None
         return PreTrainingOutput(
             loss, words, pairs, word, pair, *output[2:]
@@ -281,8 +281,8 @@ class PretrainingData:
             name = "masked_lm_loss"
         pieces, accumulate = [], self.config.accumulate
         rows = len(pairs.labels)
-        for some, real in split_step(rows, rank, world, accumulate):
-            own = {k: v[some] for k, v in inputs.items()}
+        for part, real in split_step(rows, rank, world, accumulate):
+            own = {k: v[part] for k, v in inputs.items()}
             chosen = int((own["labels"] != IGNORE).sum())
             counts = {name: chosen * real}
             if self.config.task is not None:
