@@ -301,7 +301,8 @@ def test_branched_from_a_checkpoint(here: Path, capsys: pytest.CaptureFixture[st
          "model.hidden_size was 16 and is 8"),
         (["new", "--branch-from", "run/step-00000002", "--max-length", "24"],
          "max_length was 32 and is 24"),
-        (["run", "--branch-from", "run/step-00000002"], "holds another run: branched from was None"),
+        (["run", "--branch-from", "run/step-00000002"],
+         "holds another run: branched from was None"),
     ]:  # fmt: skip
         assert call(*words, *more) == 1
         *_, line = capsys.readouterr().err.splitlines()
