@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from minibert.bert import BertModel, load
+from minibert.checkpoints import find_checkpoint
 from minibert.config import BertConfig, read_config
 from minibert.corpus import text_files, write_corpus
 from minibert.data import leads, sentences, split_of
@@ -214,6 +215,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--layers", type=positive_int,
                      help="of --start the first ones (default: all); "
                      f"of a model from nothing (default: {NEW['layers']})")  # fmt: skip
+    one.add_argument("--branch-from", type=Path, metavar="RUN/step-N",
+                     help="another run's checkpoint to start from, with the same flags "
+                     "but for the rate, --clip, --steps, --seed ...")  # fmt: skip
     new: list[tuple[str, Callable[[str], object], str]] = [
         ("hidden_size", positive_int, "numbers a token"),
         ("heads", positive_int, "in a layer"),
@@ -393,6 +397,8 @@ def run_pretrain(args: argparse.Namespace) -> None:
     """Do `python -m minibert pretrain`."""
     check_flags(args)
     config = make_config(PretrainingConfig, args)
+    if args.branch_from and not any(args.folder.glob("step-*")):
+        find_checkpoint(args.branch_from)  # before the text is read
     if args.start is not None:
         check_start(args.start, config.max_length, None if args.stack else args.layers)
     tokenizer = Tokenizer.from_pretrained(args.start or args.vocabulary or NEW["vocabulary"])
@@ -415,7 +421,10 @@ def run_pretrain(args: argparse.Namespace) -> None:
         read_text(name, whole_lines=args.whole_lines) for name in args.text
     )
     corpus = write_corpus(documents, tokenizer, own, config.max_length, pairs)
-    pretrain(model, tokenizer, corpus, config, args.folder, held_out=held_out)
+    pretrain(
+        model, tokenizer, corpus, config, args.folder,
+        held_out=held_out, branch_from=args.branch_from,
+    )  # fmt: skip
     if rank == 0:
         print(f"The model is in {args.folder / 'model'}; {own} may be deleted")
     if rank == 0 and args.train_last is not None:

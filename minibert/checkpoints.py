@@ -1,10 +1,11 @@
 # Written by tools/tangle.py from
 # book/source/weights.md
 # Edit that, not this.
-"""A run's folder: its settings, its log, its two checkpoints.
+"""A run's folder: its settings, its log, its newest checkpoints.
 
 A checkpoint is written whole or not at all, and a run goes on only
-from one that began with the same settings.
+from one that began with the same settings. A branch starts from
+another run's checkpoint, with other numbers, in its own folder.
 """
 
 import contextlib
@@ -28,26 +29,39 @@ __all__: list[str] = []
 
 
 class Run:
-    """A folder with a run's config, its log, and two checkpoints.
+    """A folder with a run's config, its log, its newest checkpoints.
 
     A checkpoint is a folder `step-00000500` that is written under
     another name and then renamed, so that it is there whole or not
     at all.
+
+    Args:
+        folder: where they are.
+        settings: what a checkpoint must agree with.
+        keep: how many checkpoints stay.
+        branch_from: another run's checkpoint, which this one starts
+            from while it has none; `BRANCHED` settings may differ.
     """
 
     def __init__(
         self,
         folder: str | Path,
         settings: Mapping[str, Any],
+        keep: int = 2,
+        branch_from: str | Path | None = None,
     ) -> None:
-        self.folder = Path(folder)
-        self.log = self.folder / "log.jsonl"
+        self.folder, self.keep = Path(folder), keep
+        self.log = self.folder / LOG
         text = json.dumps(dict(settings), default=lambda x: x.item())  # numpy's
         self.settings = json.loads(text)
+        self.origin = None
+        if branch_from is not None:
+            self.origin = Path(branch_from).resolve()
+            self.settings[ORIGIN] = "/".join(self.origin.parts[-2:])
 
     def checkpoints(self) -> list[Path]:
         """List what may be gone on from, the newest first."""
-        return sorted(self.folder.glob("step-*"), reverse=True)
+        return list_checkpoints(self.folder)[::-1]
 
     def resume(
         self,
@@ -82,21 +96,57 @@ class Run:
                 f"no checkpoint can be read ({'; '.join(broken)}): to "
                 f"begin again, delete {self.folder}"
             )
+        if self.origin is not None:
+            return self.begin_branch(self.origin, model, optimiser, scaler)
         return 0, self.read_log(0)
+
+    def begin_branch(
+        self,
+        origin: Path,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+    ) -> tuple[int, list[dict[str, float]]]:
+        """Start from another run's checkpoint, which stays as it is.
+
+        Returns:
+            The steps done, and the other run's log up to there.
+        """
+        try:
+            tensors, state = read_checkpoint(find_checkpoint(origin))
+        except (SafetensorError, ValueError) as error:
+            there = [x.name for x in list_checkpoints(origin.parent)]
+            raise ValueError(
+                f"{origin} cannot be read ({error}); checkpoints there: "
+                f"{', '.join(there)}"
+            ) from error
+        step = state["step"]
+        check_branch(origin, step, state["config"], self.settings)
+        saved = {k: tuple(v.shape) for k, v in tensors.items() if k.startswith("model.")}
+        own = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}
+        if differ := find_differences(saved, own):
+            raise ValueError(f"{origin} is of another model: {'; '.join(differ)}")
+        put_tensors(tensors, model, optimiser)
+        if scale := state.get("scaler"):
+            scaler.load_state_dict(scale)
+        if int(os.environ.get("RANK", "0")) == 0:
+            lines = read_lines(origin.parent / LOG, step) or [{"step": step}]
+            lines[-1][ORIGIN] = self.settings[ORIGIN]
+            self.write_log(lines)
+            self.save(step, model, optimiser, scaler)
+        return step, only_numbers(read_lines(origin.parent / LOG, step))
 
     def check_settings(self, saved: dict[str, Any]) -> None:
         """Refuse to go on with a run of other settings."""
-        own = self.settings
-        differ = [
-            f"{name} was {saved.get(name)!r} and is {own.get(name)!r}"
-            for name in sorted(saved.keys() | own.keys())
-            if saved.get(name) != own.get(name)
-        ]
-        hint = ""
-        if saved.get("steps") != own["steps"]:
+        own, hint = self.settings, ""
+        differ = find_differences(saved, own)
+        if self.origin is not None:
+            hint = ": a branch starts in a new one"
+        elif saved.get("steps") != own["steps"]:
             hint = (
                 ". A run whose rate has fallen to 0 is not made longer: "
-                f"begin in another folder, from {self.folder / 'model'}"
+                f"begin in another folder, from {self.folder / 'model'}, "
+                "or branch_from a checkpoint before its end"
             )
         elif saved.get("starting weights") != own["starting weights"]:
             hint = (
@@ -104,6 +154,8 @@ class Run:
                 "one with a new head, unless torch.manual_seed went before: "
                 "make or load it as at first"
             )
+        elif {text.split()[0] for text in differ} <= set(BRANCHED):
+            hint = ", which branch_from lets start at one of its checkpoints"
         if differ:
             raise ValueError(
                 f"{self.folder} holds another run: {'; '.join(differ)}. "
@@ -112,24 +164,24 @@ class Run:
 
     def read_log(self, step: int) -> list[dict[str, float]]:
         """Read the log up to a step, and cut off what comes after."""
-        lines = []
-        if self.log.exists():
-            for text in self.log.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):  # cut short
-                    lines.append(json.loads(text))
-        lines = [line for line in lines if line["step"] <= step]
+        lines = read_lines(self.log, step)
         if int(os.environ.get("RANK", "0")) == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            aside = self.log.with_suffix(".new")
-            text = "".join(json.dumps(x) + "\n" for x in lines)
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, self.log)
-        return lines
+            self.write_log(lines)
+        return only_numbers(lines)
+
+    def write_log(self, lines: list[dict[str, Any]]) -> None:
+        """Write the log anew."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        aside = self.log.with_suffix(".new")
+        text = "".join(json.dumps(x) + "\n" for x in lines)
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, self.log)
 
     def write(self, line: dict[str, float]) -> None:
-        """Add a line to the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Add a line to the log, unless it is empty."""
+        if line:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def save(
         self,
@@ -138,7 +190,7 @@ class Run:
         optimiser: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
     ) -> None:
-        """Write a checkpoint; then drop all but it and the last.
+        """Write a checkpoint; then drop all but the newest `keep`.
 
         Raises:
             OSError: it could not be written; the last is whole.
@@ -167,11 +219,82 @@ class Run:
         shutil.rmtree(path, ignore_errors=True)  # a broken one
         os.replace(aside, path)
         flush_to_disk(self.folder)
-        for old in self.checkpoints()[2:]:
+        for old in self.checkpoints()[self.keep :]:
             shutil.rmtree(old)
 
 
-TENSORS, STATE = "tensors.safetensors", "state.json"
+TENSORS, STATE, LOG = "tensors.safetensors", "state.json", "log.jsonl"
+ORIGIN = "branched from"  # a setting, and in the log's line of that step
+BRANCHED = (
+    "steps", "learning_rate", "warmup", "weight_decay", "clip", "seed",
+    "log_every", "evaluate_every", "save_every",
+)  # fmt: skip
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """List a run's checkpoints, the oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Give a checkpoint's folder, if it is one.
+
+    Raises:
+        FileNotFoundError: it is none; with those that are there.
+    """
+    path = Path(path)
+    if (path / STATE).is_file():
+        return path
+    folder = path if list_checkpoints(path) else path.parent
+    names = ", ".join(x.name for x in list_checkpoints(folder)) or "none"
+    raise FileNotFoundError(f"{path} is no checkpoint; {folder} has {names}")
+
+
+def find_differences(
+    saved: Mapping[str, Any], own: Mapping[str, Any]
+) -> list[str]:
+    """Say in which settings two runs differ."""
+    differ = []
+    for name in sorted(saved.keys() | own.keys()):
+        old, new = saved.get(name), own.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            differ += [f"{name}.{text}" for text in find_differences(old, new)]
+        elif old != new:
+            differ.append(f"{name} was {old!r} and is {new!r}")
+    return differ
+
+
+def check_branch(
+    origin: Path, step: int, saved: dict[str, Any], own: dict[str, Any]
+) -> None:
+    """Refuse a branch that is of another run, or has nothing to do."""
+    free = (*BRANCHED, ORIGIN, "starting weights")
+    fixed = [{k: v for k, v in x.items() if k not in free} for x in (saved, own)]
+    if differ := find_differences(*fixed):
+        raise ValueError(
+            f"{origin} is of another run: {'; '.join(differ)}. A branch "
+            f"changes {', '.join(BRANCHED)}; for more, begin with its weights"
+        )
+    if step >= own["steps"]:
+        raise ValueError(
+            f"{origin} has done {step} steps, and steps is {own['steps']}: "
+            "a branch counts from the other run's first"
+        )
+
+
+def read_lines(log: Path, step: int) -> list[dict[str, Any]]:
+    """Read a log up to a step; a line that was cut short is dropped."""
+    lines = []
+    if log.exists():
+        for text in log.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                lines.append(json.loads(text))
+    return [line for line in lines if line["step"] <= step]
+
+
+def only_numbers(lines: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Leave out where a line says that a branch starts."""
+    return [{k: v for k, v in x.items() if k != ORIGIN} for x in lines]
 
 
 def digest(parts: Iterable[bytes | memoryview]) -> str:

@@ -66,7 +66,7 @@ def best_dtype(device: torch.device) -> torch.dtype:
         ValueError: the variable names no such type.
     """
     kinds = (torch.float32, torch.bfloat16, torch.float16)
-    known = {str(one).removeprefix("torch."): one for one in kinds}
+    known = {str(kind).removeprefix("torch."): kind for kind in kinds}
     if name := os.environ.get("MINIBERT_DTYPE"):
         if name not in known:
             raise ValueError(

@@ -145,7 +145,7 @@ class BertForPreTraining(BertPreTrainedModel):
                 pairs, next_sentence_label, "next_sentence_label",
                 ": 0 where it follows, 1 where not",
             )
-        losses = [one for one in (word, pair) if one is not None]
+        losses = [loss for loss in (word, pair) if loss is not None]
         loss = torch.stack(losses).sum() if losses else None
         return PreTrainingOutput(
             loss, words, pairs, word, pair, *output[2:]
@@ -281,8 +281,8 @@ class PretrainingData:
             name = "masked_lm_loss"
         pieces, accumulate = [], self.config.accumulate
         rows = len(pairs.labels)
-        for some, real in split_step(rows, rank, world, accumulate):
-            own = {k: v[some] for k, v in inputs.items()}
+        for part, real in split_step(rows, rank, world, accumulate):
+            own = {k: v[part] for k, v in inputs.items()}
             chosen = int((own["labels"] != IGNORE).sum())
             counts = {name: chosen * real}
             if self.config.task is not None:
@@ -397,6 +397,7 @@ def pretrain(
     folder: str | Path | None = None,
     *,
     held_out: Corpus | None = None,
+    branch_from: str | Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train a model on a corpus; go on where a run stopped.
@@ -409,6 +410,7 @@ def pretrain(
         folder: for the log, the checkpoints and, at the end, the
             model with its tokenizer in `model/`; None keeps nothing.
         held_out: text that is never trained on, to measure on.
+        branch_from: see `train`.
         progress: whether to show a bar.
 
     Returns:
@@ -454,7 +456,8 @@ def pretrain(
         )
     log = train(
         model, data, config, folder,
-        evaluate=evaluate, settings=settings, progress=progress,
+        evaluate=evaluate, settings=settings,
+        branch_from=branch_from, progress=progress,
     )  # fmt: skip
     if folder is not None and processes().rank == 0:
         model.save_pretrained(Path(folder) / "model")

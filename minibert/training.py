@@ -56,6 +56,7 @@ class TrainingConfig:
         log_every: steps between two lines of the log.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
+        keep: how many checkpoints stay, the newest.
 
     Raises:
         ValueError: a number that makes no run.
@@ -74,11 +75,12 @@ class TrainingConfig:
     log_every: int = 50
     evaluate_every: int = 500
     save_every: int = 500
+    keep: int = 2
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
         whole = ("steps", "batch_size", "accumulate", "log_every")
-        for name in (*whole, "evaluate_every", "save_every"):
+        for name in (*whole, "evaluate_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be 1 or more, not {getattr(self, name)}"
@@ -238,6 +240,22 @@ def split_step(
     return pieces or [(slice(0, 1), False)]
 
 
+def to_device(
+    inputs: dict[str, Tensor], device: torch.device
+) -> dict[str, Tensor]:
+    """Send a model's inputs to where it is."""
+    return {k: v.to(device, non_blocking=True) for k, v in inputs.items()}
+
+
+def sending(
+    model: nn.Module, last: bool
+) -> contextlib.AbstractContextManager[None]:
+    """Let processes exchange gradients after the last piece alone."""
+    if last or not isinstance(model, DistributedDataParallel):
+        return contextlib.nullcontext()
+    return model.no_sync()
+
+
 def backward(
     model: nn.Module,
     pieces: list[Microbatch],
@@ -262,17 +280,9 @@ def backward(
     device = next(model.parameters()).device
     totals = total_counts(pieces, world)
     shares: dict[str, Tensor] = {}
-    spread = isinstance(model, DistributedDataParallel)
     for number, piece in enumerate(pieces):
-        wait: contextlib.AbstractContextManager[None]
-        wait = contextlib.nullcontext()
-        if spread and number < len(pieces) - 1:
-            wait = model.no_sync()  # type: ignore[operator]
-        inputs = {
-            name: tensor.to(device, non_blocking=True)
-            for name, tensor in piece.inputs.items()
-        }
-        with wait:
+        inputs = to_device(piece.inputs, device)
+        with sending(model, number == len(pieces) - 1):
             with precision.cast:
                 output = model(**inputs)
             parts = {
@@ -286,6 +296,11 @@ def backward(
         for name, part in parts.items():
             shares[name] = shares.get(name, 0.0) + part.detach()
     return shares
+
+
+Batches = Callable[[int, int, int], list[Microbatch]]
+Evaluate = Callable[[nn.Module], dict[str, float]]
+Enough = Callable[[list[dict[str, float]]], bool]
 
 
 class Meter:
@@ -323,11 +338,6 @@ class Meter:
         return line | {"tokens_per_second": round(tokens / seconds)}
 
 
-Batches = Callable[[int, int, int], list[Microbatch]]
-Evaluate = Callable[[nn.Module], dict[str, float]]
-Enough = Callable[[list[dict[str, float]]], bool]
-
-
 def train(
     model: nn.Module,
     batches: Batches,
@@ -337,6 +347,7 @@ def train(
     evaluate: Evaluate | None = None,
     settings: Mapping[str, Any] | None = None,
     enough: Enough | None = None,
+    branch_from: str | Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train in place; go on where a run in `folder` stopped.
@@ -353,6 +364,9 @@ def train(
             starting weights, such as a `digest` of the rows.
         enough: called with the log before each step; true ends the
             run there.
+        branch_from: another run's checkpoint, `RUN/step-00000500`,
+            to start from; only the numbers in `BRANCHED` of
+            `minibert.checkpoints` may differ from that run's.
         progress: whether to show a bar.
 
     Returns:
@@ -361,7 +375,9 @@ def train(
 
     Raises:
         ValueError: `folder` holds a run of another config, of other
-            settings, or from other starting weights.
+            settings, or from other starting weights; a branch of
+            another run, or without a folder.
+        FileNotFoundError: no such checkpoint to branch from.
         OSError: a checkpoint could not be written; the one before
             is whole.
         FloatingPointError: the loss is not a number.
@@ -369,20 +385,13 @@ def train(
     rank, world, device = processes()
     model.to(device).train()
     optimiser = make_optimiser(model, config)
-    run = None
-    if folder is not None:
-        begun = {"starting weights": weights_digest(model)}
-        more = dict(settings or {}) | begun
-        run = Run(folder, asdict(config) | more)
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
-    start = 0
-    log: list[dict[str, float]] = []
+    run = open_run(folder, model, config, settings, branch_from)
+    start, log = 0, list[dict[str, float]]()
     if run:
         start, log = run.resume(model, optimiser, scaler)
-    wrapped: Any = torch.compile(model) if config.compile else model
-    if world > 1:
-        wrapped = DistributedDataParallel(wrapped)
+    wrapped = wrap(model, config.compile, world)
     meter = Meter()
     shown = progress_bar(config, start, progress and rank == 0)
     with torch.random.fork_rng(), shown:
@@ -394,33 +403,19 @@ def train(
                 group["lr"] = config.rate(step)
             pieces = batches(step, rank, world)
             losses = backward(wrapped, pieces, world, precision)
-            meter.add(losses, pieces)
             scaler.unscale_(optimiser)
             clip_grad_norm_(model.parameters(), config.clip)
             scaler.step(optimiser)
             scaler.update()
             optimiser.zero_grad(set_to_none=True)
-            shown.update()
-            done, line = step + 1, {}
-            save = is_due(done, config.save_every, config)
-            if save or is_due(done, config.log_every, config):
-                line = meter.read(world)
-                line["rate"] = config.rate(step)
-                if not math.isfinite(sum(line.values())):
-                    text = f"after step {done}: {line}"
-                    raise FloatingPointError(text)
-            measured = is_due(done, config.evaluate_every, config)
-            if evaluate and measured:
-                line |= run_evaluation(model, evaluate)
-                meter.start = time.perf_counter()
-            if line:
-                log.append({"step": done} | line)
-                short = {k: f"{v:.3g}" for k, v in line.items()}
-                shown.set_postfix(short)
+            meter.add(losses, pieces)
+            done = step + 1
+            line = read_line(done, config, meter, model, evaluate)
+            log += [line] if line else []
+            show(shown, line)
             if run and rank == 0:
-                if line:
-                    run.write(log[-1])
-                if save:
+                run.write(line)
+                if is_due(done, config.save_every, config):
                     run.save(done, model, optimiser, scaler)
     model.eval()
     return log
@@ -434,6 +429,60 @@ def progress_bar(config: TrainingConfig, start: int, shown: bool) -> tqdm:
 def is_due(done: int, every: int, config: TrainingConfig) -> bool:
     """Whether something that comes `every` so often comes now."""
     return done % every == 0 or done == config.steps
+
+
+def open_run(
+    folder: str | Path | None,
+    model: nn.Module,
+    config: TrainingConfig,
+    settings: Mapping[str, Any] | None,
+    branch_from: str | Path | None,
+) -> Run | None:
+    """Open a run's folder, if there is to be one."""
+    if folder is None:
+        if branch_from is not None:
+            raise ValueError("a branch needs a folder of its own")
+        return None
+    begun = {"starting weights": weights_digest(model)}
+    own = asdict(config) | dict(settings or {}) | begun
+    return Run(folder, own, own.pop("keep"), branch_from)
+
+
+def wrap(model: nn.Module, compiled: bool, world: int) -> nn.Module:
+    """Compile a model, and spread it over processes, where asked."""
+    wrapped: Any = torch.compile(model) if compiled else model
+    return DistributedDataParallel(wrapped) if world > 1 else wrapped
+
+
+def read_line(
+    done: int,
+    config: TrainingConfig,
+    meter: Meter,
+    model: nn.Module,
+    evaluate: Evaluate | None,
+) -> dict[str, float]:
+    """Make the log's line of a step; empty where none is due.
+
+    Raises:
+        FloatingPointError: a loss that is not a number.
+    """
+    line: dict[str, float] = {}
+    every = (config.save_every, config.log_every)
+    if any(is_due(done, number, config) for number in every):
+        line = meter.read(processes().world) | {"rate": config.rate(done - 1)}
+        if not math.isfinite(sum(line.values())):
+            raise FloatingPointError(f"after step {done}: {line}")
+    if evaluate and is_due(done, config.evaluate_every, config):
+        line |= run_evaluation(model, evaluate)
+        meter.start = time.perf_counter()
+    return {"step": done} | line if line else {}
+
+
+def show(bar: tqdm, line: dict[str, float]) -> None:
+    """Move the progress bar by a step; show the log's line."""
+    bar.update()
+    if line:
+        bar.set_postfix({k: f"{v:.3g}" for k, v in line.items() if k != "step"})
 
 
 def run_evaluation(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:

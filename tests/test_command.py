@@ -278,6 +278,38 @@ def test_stopped_from_the_keyboard_and_gone_on(
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
 
 
+def test_branched_from_a_checkpoint(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["pretrain", "text", *TINY, "--keep", "4"]
+    assert call(*words, "run") == 0
+    assert call(*words, "same", "--branch-from", "run/step-00000002") == 0
+    ends = [
+        Path(name, "step-00000004", "tensors.safetensors").read_bytes() for name in ("run", "same")
+    ]
+    assert ends[0] == ends[1]
+    branch = [*words, "slow", "--learning-rate", "1e-5", "--branch-from", "run/step-00000002"]
+    assert call(*branch) == 0
+    assert call(*branch) == 0  # the same command is the same run
+    slow = Path("slow", "step-00000004", "tensors.safetensors").read_bytes()
+    assert slow != ends[0]
+    log = Path("slow", "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(log[1])["branched from"] == "run/step-00000002"
+    capsys.readouterr()
+    for more, text in [
+        (["new", "--branch-from", "run/step-00000009"],
+         "no checkpoint; run has step-00000001, .*step-00000004"),
+        (["new", "--branch-from", "run/step-00000002", "--hidden-size", "8"],
+         "model.hidden_size was 16 and is 8"),
+        (["new", "--branch-from", "run/step-00000002", "--max-length", "24"],
+         "max_length was 32 and is 24"),
+        (["run", "--branch-from", "run/step-00000002"],
+         "holds another run: branched from was None"),
+    ]:  # fmt: skip
+        assert call(*words, *more) == 1
+        *_, line = capsys.readouterr().err.splitlines()
+        assert re.search(text, line), line
+        assert not any(Path("new").glob("step-*"))
+
+
 @pytest.mark.parametrize(
     ("where", "words", "said"),
     [

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from minibert.checkpoints import weights_digest
+from minibert.checkpoints import BRANCHED, find_checkpoint, weights_digest
 from minibert.training import (
     Microbatch,
     TrainingConfig,
@@ -77,7 +77,12 @@ CONFIG = TrainingConfig(
 )
 
 
-def run(folder: Path | None, config: TrainingConfig = CONFIG, stop: int = 10**9) -> nn.Module:
+def run(
+    folder: Path | None,
+    config: TrainingConfig = CONFIG,
+    stop: int = 10**9,
+    branch_from: Path | str | None = None,
+) -> nn.Module:
     """Train; the data gives up at step `stop`, as a power cut would."""
 
     def some(step: int, rank: int, world: int) -> list[Microbatch]:
@@ -87,7 +92,7 @@ def run(folder: Path | None, config: TrainingConfig = CONFIG, stop: int = 10**9)
 
     model = Line()
     try:
-        train(model, some, config, folder, progress=False)
+        train(model, some, config, folder, branch_from=branch_from, progress=False)
     except KeyboardInterrupt:
         assert stop < config.steps
     return model
@@ -285,6 +290,224 @@ def test_two_checkpoints_are_kept(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "log.jsonl", "step-00000015", "step-00000020",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keep", "left"), [(1, [20]), (3, [10, 15, 20]), (9, [5, 10, 15, 20])])
+def test_as_many_checkpoints_are_kept_as_asked(keep, left, tmp_path):
+    run(tmp_path, replace(CONFIG, keep=keep))
+    assert [p.name for p in sorted(tmp_path.glob("step-*"))] == [f"step-{n:08d}" for n in left]
+
+
+def test_how_many_are_kept_may_change_on_the_way(tmp_path):
+    run(tmp_path, stop=12)
+    assert weights(run(tmp_path, replace(CONFIG, keep=4))).equal(weights(run(None)))
+    assert len(list(tmp_path.glob("step-*"))) == 4
+
+
+def read_log(folder: Path) -> list[dict[str, object]]:
+    lines = [json.loads(x) for x in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in lines]
+
+
+def states(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+KEPT = replace(CONFIG, keep=9)
+
+
+@pytest.mark.parametrize("step", [5, 10, 15])
+@pytest.mark.parametrize("stops", [[], [17], [16, 18]], ids=str)
+def test_a_branch_that_changes_nothing_is_the_same_run(step, stops, tmp_path):
+    """To the bit, stopped or not; and the other run's folder stays as it is."""
+    whole = run(tmp_path / "whole", KEPT)
+    before = states(tmp_path / "whole")
+    origin = tmp_path / "whole" / f"step-{step:08d}"
+    for stop in stops:
+        run(tmp_path / "branch", KEPT, stop, branch_from=origin)
+    branch = run(tmp_path / "branch", KEPT, branch_from=origin)
+    assert weights(branch).equal(weights(whole))
+    assert states(tmp_path / "whole") == before
+    own = [
+        load_file(tmp_path / n / "step-00000020" / "tensors.safetensors")
+        for n in ("whole", "branch")
+    ]
+    assert own[0].keys() == own[1].keys()
+    assert all(own[0][name].equal(own[1][name]) for name in own[0])  # the averages too
+    logs = read_log(tmp_path / "whole"), read_log(tmp_path / "branch")
+    (marked,) = [line for line in logs[1] if "branched from" in line]
+    assert marked["step"] == step
+    assert marked.pop("branched from") == f"whole/step-{step:08d}"
+    assert logs[0] == logs[1]
+
+
+CHANGES = [
+    {"learning_rate": 0.001}, {"clip": 0.01}, {"steps": 30}, {"weight_decay": 0.5},
+    {"seed": 3}, {"warmup": 18}, {"learning_rate": 0.001, "clip": 0.1, "steps": 25},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_branch_differs_only_from_its_step_on(change, tmp_path):
+    whole = run(tmp_path / "whole", KEPT)
+    before = states(tmp_path / "whole")
+    origin = tmp_path / "whole" / "step-00000010"
+    numbers = replace(KEPT, **change, log_every=1)
+    branch = run(tmp_path / "branch", numbers, branch_from=origin)
+    assert not weights(branch).equal(weights(whole))
+    assert states(tmp_path / "whole") == before
+    logs = read_log(tmp_path / "whole"), read_log(tmp_path / "branch")
+    shared = [[line for line in log if line["step"] <= 10] for log in logs]
+    assert shared[1][-1].pop("branched from") == "whole/step-00000010"
+    assert shared[0] == shared[1]
+    after = [line for line in logs[1] if line["step"] > 10]
+    assert [line["step"] for line in after] == list(range(11, numbers.steps + 1))
+    assert [line["rate"] for line in after] == [numbers.rate(s) for s in range(10, numbers.steps)]
+    # the rows of step 11 are the same, and so is its loss before the update
+    plain = run(tmp_path / "plain", replace(KEPT, log_every=1), branch_from=origin)
+    assert weights(plain).equal(weights(whole))
+    if "seed" not in change:
+        first = next(x for x in read_log(tmp_path / "plain") if x["step"] == 11)
+        assert after[0]["loss"] == first["loss"]
+
+
+def test_a_branch_starts_from_the_checkpoint_whatever_model_is_given(tmp_path):
+    whole = run(tmp_path / "whole", KEPT)
+    other = Line()
+    torch.nn.init.zeros_(other.body[0].weight)
+    train(
+        other, lambda s, r, w: batches(s), KEPT, tmp_path / "branch",
+        branch_from=tmp_path / "whole" / "step-00000010", progress=False,
+    )  # fmt: skip
+    assert weights(other).equal(weights(whole))
+
+
+def test_a_branch_goes_on_when_the_other_run_is_gone(tmp_path):
+    """It has a checkpoint of its own from its first moment."""
+    whole = run(tmp_path / "whole", KEPT)
+    origin = tmp_path / "whole" / "step-00000010"
+    run(tmp_path / "branch", KEPT, stop=10, branch_from=origin)
+    assert [p.name for p in (tmp_path / "branch").glob("step-*")] == ["step-00000010"]
+    (tmp_path / "whole").rename(tmp_path / "elsewhere")
+    assert weights(run(tmp_path / "branch", KEPT, branch_from=origin)).equal(weights(whole))
+
+
+def test_a_branch_of_a_branch_names_both(tmp_path):
+    run(tmp_path / "a", KEPT)
+    slow = replace(KEPT, learning_rate=0.001)
+    run(tmp_path / "b", slow, branch_from=tmp_path / "a" / "step-00000005")
+    run(tmp_path / "c", KEPT, branch_from=tmp_path / "b" / "step-00000015")
+    marks = {
+        x["step"]: x["branched from"] for x in read_log(tmp_path / "c") if "branched from" in x
+    }
+    assert marks == {5: "a/step-00000005", 15: "b/step-00000015"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 24}, "batch_size was 12 and is 24"),
+        ({"accumulate": 2}, "accumulate was 1 and is 2"),
+        ({"bfloat16": False}, "bfloat16 was None and is False"),
+        ({"steps": 10}, "has done 10 steps, and steps is 10"),
+        ({"steps": 7}, "has done 10 steps, and steps is 7"),
+    ],
+    ids=str,
+)
+def test_numbers_that_no_branch_changes_are_refused(change, words, tmp_path):
+    run(tmp_path / "whole", KEPT)
+    origin = tmp_path / "whole" / "step-00000010"
+    with pytest.raises(ValueError, match=words):
+        run(tmp_path / "branch", replace(KEPT, **change), branch_from=origin)
+    assert not (tmp_path / "branch").exists()
+    assert not change.keys() & set(BRANCHED) or "steps" in change
+
+
+def test_a_branch_of_other_rows_or_another_model_is_refused(tmp_path):
+    run(tmp_path / "whole", KEPT)
+    origin = tmp_path / "whole" / "step-00000010"
+
+    def branch(model: nn.Module, **settings: object) -> None:
+        train(
+            model, lambda s, r, w: batches(s), KEPT, tmp_path / "branch",
+            settings=settings, branch_from=origin, progress=False,
+        )  # fmt: skip
+
+    with pytest.raises(ValueError, match="rows was None and is 'other'"):
+        branch(Line(), rows="other")
+    wider = Line()
+    wider.body[0], wider.body[1] = nn.Linear(4, 9), nn.LayerNorm(9)
+    wider.body[3] = nn.Linear(9, 1)
+    with pytest.raises(
+        ValueError, match=r"of another model: .*weight was \(8, 4\) and is \(9, 4\)"
+    ):
+        branch(wider)
+    deeper = Line()
+    deeper.body.append(nn.Linear(1, 1))
+    with pytest.raises(ValueError, match=r"body\.4\.bias was None and is \(1,\)"):
+        branch(deeper)
+    assert not (tmp_path / "branch").exists()
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    run(tmp_path / "whole")  # keeps 15 and 20
+    for name in ("whole/step-00000010", "whole", "whole/model"):
+        with pytest.raises(
+            FileNotFoundError, match="no checkpoint.*step-00000015, .*step-00000020"
+        ):
+            run(tmp_path / "branch", branch_from=tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="nowhere has none"):
+        run(tmp_path / "branch", branch_from=tmp_path / "nowhere" / "step-00000010")
+    assert not (tmp_path / "branch").exists()
+    path = tmp_path / "whole" / "step-00000015"
+    assert find_checkpoint(str(path)) == path
+
+
+def test_a_damaged_checkpoint_is_no_place_to_branch(tmp_path):
+    run(tmp_path / "whole", KEPT)
+    origin = tmp_path / "whole" / "step-00000010"
+    file = origin / "tensors.safetensors"
+    file.write_bytes(file.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"step-00000010 cannot be read.*step-00000005"):
+        run(tmp_path / "branch", KEPT, branch_from=origin)
+    (origin / "state.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="step-00000010 cannot be read"):
+        run(tmp_path / "branch", KEPT, branch_from=origin)
+    assert not (tmp_path / "branch").exists()
+
+
+def test_a_folder_with_another_run_takes_no_branch(tmp_path):
+    run(tmp_path / "whole", KEPT)
+    run(tmp_path / "other", KEPT)
+    slow = replace(KEPT, learning_rate=0.001)
+    before = states(tmp_path)
+    for folder in ("whole", "other"):
+        with pytest.raises(ValueError, match=r"holds another run: branched from was None and is"):
+            run(tmp_path / folder, slow, branch_from=tmp_path / "whole" / "step-00000010")
+    run(tmp_path / "branch", slow, branch_from=tmp_path / "whole" / "step-00000010")
+    with pytest.raises(
+        ValueError, match="branched from was 'whole/step-00000010' and is 'whole/step"
+    ):
+        run(tmp_path / "branch", slow, branch_from=tmp_path / "whole" / "step-00000005")
+    with pytest.raises(ValueError, match=r"branched from was 'whole/step-00000010' and is None"):
+        run(tmp_path / "branch", slow)
+    after = states(tmp_path)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_branch_needs_a_folder(tmp_path):
+    run(tmp_path / "whole")
+    with pytest.raises(ValueError, match="needs a folder"):
+        run(None, branch_from=tmp_path / "whole" / "step-00000015")
+
+
+def test_other_numbers_are_told_of_branches(tmp_path):
+    run(tmp_path, stop=7)
+    with pytest.raises(ValueError, match=r"clip was 1\.0 and is 2\.0.*branch_from"):
+        run(tmp_path, replace(CONFIG, clip=2.0))
+    with pytest.raises(ValueError, match="batch_size was 12 and is 6") as caught:
+        run(tmp_path, replace(CONFIG, batch_size=6))
+    assert "branch_from" not in str(caught.value)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
