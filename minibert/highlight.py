@@ -6,7 +6,7 @@
 
 import html
 
-from minibert.qa import Answer
+from minibert.spans import Answer
 from minibert.summaries import Summary
 
 __all__ = ["highlight", "highlight_summary"]

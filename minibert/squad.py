@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/qa.md
+# book/source/qa-training.md
 # book/source/texts.md
 # Edit that, not this.
 """Questions with answers in a text: LeadQA, SQuAD, their metric.
@@ -41,27 +41,6 @@ __all__ = [
 ]
 
 
-class Question(NamedTuple):
-    """A question about a text.
-
-    Attributes:
-        id: unique in its set.
-        title: of the article that it is about.
-        question: one sentence.
-        context: the text that holds the answer, or not.
-        answers: right answers, spans of `context`; none where the
-            text does not say.
-        starts: the character of `context` where each answer begins.
-    """
-
-    id: str
-    title: str
-    question: str
-    context: str
-    answers: tuple[str, ...] = ()
-    starts: tuple[int, ...] = ()
-
-
 def normalise_answer(text: str) -> str:
     """Take away what counts for nothing when answers are compared.
 
@@ -93,6 +72,27 @@ def f1(prediction: str, answer: str, version: str = "1.1") -> float:
         return float(found == wanted)
     both = (Counter(found) & Counter(wanted)).total()
     return 2 * both / (len(found) + len(wanted)) if both else 0.0
+
+
+class Question(NamedTuple):
+    """A question about a text.
+
+    Attributes:
+        id: unique in its set.
+        title: of the article that it is about.
+        question: one sentence.
+        context: the text that holds the answer, or not.
+        answers: right answers, spans of `context`; none where the
+            text does not say.
+        starts: the character of `context` where each answer begins.
+    """
+
+    id: str
+    title: str
+    question: str
+    context: str
+    answers: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
 
 
 def scores(
