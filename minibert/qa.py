@@ -155,7 +155,7 @@ def answer_all(
         TypeError: something that is no `Question`, or a number of
             another type.
         ValueError: as `answer`, but for a text without a word; a
-            `batch_size` below 1.
+            `batch_size` below 1; a model whose logits are nan.
     """
     for number, one in enumerate(questions):
         if not isinstance(one, Question):

@@ -60,9 +60,8 @@ def best_spans(
         found = np.flatnonzero(good)
         order = np.argsort(-flat[row, found], kind="stable")
         place[row] = found[order[:count]]
-    best = np.take_along_axis(flat, place, 1)
-    first = place // longest
-    return best, first, first + place % longest
+    first, more = np.divmod(place, longest)
+    return np.take_along_axis(flat, place, 1), first, first + more
 
 
 class Answer(NamedTuple):
@@ -73,8 +72,9 @@ class Answer(NamedTuple):
         start: the character where it begins.
         end: the one after its last.
         score: start's logit plus end's.
-        probability: of this span, among all that may begin and end
-            somewhere in the text and no answer.
+        probability: of this span, among no answer and all that may
+            begin and end in one window, each beginning in the one
+            that is believed.
         no_answer: the score of no answer, less that of the best
             span: above the threshold, the text does not say.
         others: the next best ones.
@@ -98,14 +98,13 @@ class WindowScores(NamedTuple):
     Attributes:
         spans: score, first and last token of the text, best first.
         null: the score of [CLS]; of several windows the lowest.
-        starts: log of the sum of exp over all starts.
-        ends: the same over all ends.
+        every: log of the sum of exp over all that may be said: each
+            start with each end of its window.
     """
 
     spans: list[tuple[float, int, int]]
     null: float
-    starts: float
-    ends: float
+    every: float
 
 
 Place = tuple[Windows, Columns, int]  # windows, the trusted one of each token, which
@@ -116,6 +115,8 @@ def score_windows(
     start: Floats, end: Floats, places: Sequence[Place], longest: int, count: int
 ) -> list[WindowScores]:
     """Take from the logits (B, S) of each window what may be said there."""
+    if np.isnan(start).any() or np.isnan(end).any():
+        raise ValueError("the model's logits hold nan: look at its weights, or compute in float32")
     begins, ends = np.full((2, *start.shape), -np.inf, start.dtype)
     for row, (windows, trusted, i) in enumerate(places):
         first, last = windows.spans[i]
@@ -123,7 +124,7 @@ def score_windows(
         begins[row, text] = np.where(trusted[first:last] == i, start[row, text], -np.inf)
         ends[row, text] = end[row, text]
     null = (start[:, 0] + end[:, 0]).tolist()
-    sums = [np.logaddexp.reduce(x, axis=1, dtype=np.float64).tolist() for x in (begins, ends)]
+    every = sum(np.logaddexp.reduce(x, axis=1, dtype=np.float64) for x in (begins, ends)).tolist()
     scores, firsts, lasts = (x.tolist() for x in best_spans(begins, ends, longest, count))
     results = []
     for row, (windows, _, i) in enumerate(places):
@@ -133,7 +134,7 @@ def score_windows(
             for score, first, last in zip(scores[row], firsts[row], lasts[row], strict=True)
             if score > -math.inf
         ]
-        results.append(WindowScores(spans, null[row], sums[0][row], sums[1][row]))
+        results.append(WindowScores(spans, null[row], every[row]))
     return results
 
 
@@ -145,16 +146,12 @@ def merge_windows(parts: Sequence[WindowScores]) -> WindowScores:
 
     Returns:
         All spans, the best first, of equals the one that begins
-        first; the lowest score of [CLS]; the sums over all windows.
+        first; the lowest score of [CLS]; the sum over all windows.
     """
     spans = [span for part in parts for span in part.spans]
     spans.sort(key=lambda span: (-span[0], *span[1:]))
-    return WindowScores(
-        spans,
-        min(part.null for part in parts),
-        float(np.logaddexp.reduce([part.starts for part in parts])),
-        float(np.logaddexp.reduce([part.ends for part in parts])),
-    )
+    null = min(part.null for part in parts)
+    return WindowScores(spans, null, float(np.logaddexp.reduce([part.every for part in parts])))
 
 
 def read_windows(
@@ -176,6 +173,9 @@ def read_windows(
     Returns:
         For each question its windows, merged; None where the
         question or the text has no token.
+
+    Raises:
+        ValueError: logits that are nan.
     """
     trusted = [trusted_window(x.spans, len(x.offsets)) for x in windows]
     todo = sorted(
@@ -208,13 +208,8 @@ def choose_answer(
         others: how many of the next best to keep.
         threshold: how far no answer may lie above the best span;
             None always gives a span.
-
-    Raises:
-        ValueError: no span has a score, as where logits are nan.
     """
-    if not scores.spans:
-        raise ValueError("no span of the text has a score: are the model's logits nan?")
-    every = float(np.logaddexp(scores.starts + scores.ends, scores.null))
+    every = float(np.logaddexp(scores.every, scores.null))
     margin = scores.null - scores.spans[0][0]
     answers = []
     for score, first, last in scores.spans[: others + 1]:

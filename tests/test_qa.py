@@ -384,12 +384,13 @@ def test_best_spans_of_equals_are_the_first_and_shortest():
 
 
 def test_merged_windows_are_in_one_order():
-    a = WindowScores([(2.0, 5, 6), (1.0, 4, 4)], 3.0, 0.0, -math.inf)
-    b = WindowScores([(2.0, 1, 9), (2.0, 1, 2)], -1.0, 0.0, math.log(4))
-    merged = merge_windows([a, b])
+    a = WindowScores([(2.0, 5, 6), (1.0, 4, 4)], 3.0, math.log(4))
+    b = WindowScores([(2.0, 1, 9), (2.0, 1, 2)], -1.0, math.log(3))
+    nothing = WindowScores([], 5.0, -math.inf)  # no token is believed there
+    merged = merge_windows([a, b, nothing])
     assert merged.spans == [(2.0, 1, 2), (2.0, 1, 9), (2.0, 5, 6), (1.0, 4, 4)]
     assert merged.null == -1.0
-    assert merged.starts == pytest.approx(math.log(2)) and merged.ends == pytest.approx(math.log(4))
+    assert merged.every == pytest.approx(math.log(7))
 
 
 def test_decoding_needs_no_torch():
@@ -440,7 +441,7 @@ def test_logits_that_are_no_numbers_are_named():
     model = random_model()
     with torch.no_grad():
         model.qa_outputs.bias.fill_(math.nan)
-    with pytest.raises(ValueError, match="no span of the text has a score.*nan"):
+    with pytest.raises(ValueError, match="logits hold nan"):
         answer("Who bit?", "The dog bit the man.", model=(model, TOKENIZER))
 
 
@@ -494,6 +495,18 @@ def test_probabilities_are_of_all_spans_and_no_answer():
     assert 0 < total < 1 + 1e-6
     size = len(cut_windows("Who bit?", context, TOKENIZER, 64, 20).offsets)
     assert len(every) == size * (size + 1) / 2
+
+
+@pytest.mark.parametrize("stride", [4, 9, 20])
+def test_probabilities_of_many_windows_sum_to_one_too(stride):
+    """However often a token is shown, each span is counted once."""
+    context = "One dog bit the man. " * 4
+    limits = {"max_length": 30, "doc_stride": stride, "longest": 64, "others": 999}
+    found = answer("Who bit?", context, model=READER, **limits)
+    every = [found, *found.others]
+    assert len({(x.start, x.end) for x in every}) == len(every)
+    total = sum(x.probability for x in every) + found.probability * math.exp(found.no_answer)
+    assert 0.3 < total < 1 + 1e-6  # reversed spans are the rest
 
 
 def test_the_threshold_decides_about_no_answer():
