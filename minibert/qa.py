@@ -157,9 +157,9 @@ def answer_all(
         ValueError: as `answer`, but for a text without a word; a
             `batch_size` below 1; a model whose logits are nan.
     """
-    for number, one in enumerate(questions):
-        if not isinstance(one, Question):
-            raise TypeError(f"question {number} must be a Question, not {one!r}")
+    for number, question in enumerate(questions):
+        if not isinstance(question, Question):
+            raise TypeError(f"question {number} must be a Question, not {question!r}")
     longest, others = check_whole("longest", longest, 1), check_whole("others", others, 0)
     batch_size = check_whole("batch_size", batch_size, 1)
     max_length = check_whole("max_length", max_length, 1)
@@ -232,17 +232,17 @@ def answer(
     for name, text in [("question", question), ("context", context)]:
         if not isinstance(text, str):
             raise TypeError(f"{name} must be a string, not {text!r}")
-    one = answer_all(
+    result = answer_all(
         [Question("", "", question, context)],
         model=model, device=device, threshold=threshold, others=others,
         longest=longest, max_length=max_length, doc_stride=doc_stride,
     )[0]  # fmt: skip
-    if one is EMPTY:
+    if result is EMPTY:
         raise ValueError(
             "question and context need a word each, but are "
             f"{question[:40]!r} and {context[:40]!r}"
         )
-    return one
+    return result
 
 
 def answer_tokens(question: Question, offsets: Offsets) -> tuple[int, int] | None:
@@ -319,12 +319,12 @@ def best_threshold(
         )
     pairs = zip(questions, answers, strict=True)
     gains = []  # of answering too, in the order of the margins
-    for one, found in pairs:
-        gain = scores(one, found.text, "2.0")[1]
-        if not one.answers:
-            gain = -float(bool(found.text))
-        gains.append((found.no_answer, gain))
-    total = float(sum(not one.answers for one in questions))  # "" for all
+    for question, prediction in pairs:
+        gain = scores(question, prediction.text, "2.0")[1]
+        if not question.answers:
+            gain = -float(bool(prediction.text))
+        gains.append((prediction.no_answer, gain))
+    total = float(sum(not question.answers for question in questions))  # "" for all
     best, threshold = total, -math.inf
     for margin, gain in sorted(gains):
         total += gain
