@@ -24,7 +24,8 @@ from record import RESULTS, circumstances
 
 from minibert.__main__ import article_split
 from minibert.finetuning import fine_tune
-from minibert.qa import Answer, BertForQuestionAnswering, answer_all, best_threshold, question_rows
+from minibert.qa import BertForQuestionAnswering, answer_all, best_threshold, question_rows
+from minibert.spans import Answer
 from minibert.squad import Question, leadqa_pages, load_leadqa, load_squad, scores
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig

@@ -6,7 +6,7 @@
 
 import html
 
-from minibert.qa import Answer
+from minibert.spans import Answer
 from minibert.summaries import Summary
 
 __all__ = ["highlight", "highlight_summary"]
@@ -26,25 +26,25 @@ def highlight(context: str, found: Answer) -> str:
         ValueError: the answer is of another text.
     """
     kept: list[Answer] = []
-    for one in (found, *found.others):
-        if context[one.start : one.end] != one.text:
-            raise ValueError(f"{one.text!r} is not at {one.start} of this text")
-        if one.text and all(one.end <= x.start or one.start >= x.end for x in kept):
-            kept.append(one)
-    kept.sort(key=lambda one: one.start)
+    for span in (found, *found.others):
+        if context[span.start : span.end] != span.text:
+            raise ValueError(f"{span.text!r} is not at {span.start} of this text")
+        if span.text and all(span.end <= x.start or span.start >= x.end for x in kept):
+            kept.append(span)
+    kept.sort(key=lambda span: span.start)
     begin = max(min((x.start for x in kept), default=0) - 400, 0)
     end = max((x.end for x in kept), default=400) + 400
     out, at = ["… " if begin else ""], begin
-    for one in kept:
+    for span in kept:
         mark = 'mark style="background: #F7D774; color: #222"'
-        if one is not found:
+        if span is not found:
             mark = 'span style="border-bottom: 2px solid #E69F00"'
-        sure = f' title="{one.probability:.0%}"'
+        sure = f' title="{span.probability:.0%}"'
         out += [
-            html.escape(context[at : one.start]),
-            f"<{mark}{sure}>{html.escape(one.text)}</{mark.split()[0]}>",
+            html.escape(context[at : span.start]),
+            f"<{mark}{sure}>{html.escape(span.text)}</{mark.split()[0]}>",
         ]
-        at = one.end
+        at = span.end
     out += [html.escape(context[at:end]), " …" if end < len(context) else ""]
     text = "".join(out).replace("\n", "<br>")
     return f'<span class="{PLAIN}">{text}</span>'

@@ -18,8 +18,10 @@ MOVED = {  # old module -> new module -> names
     "pretraining": {"corpus": "open_corpus text_files write_corpus"},
     "qa": {
         "highlight": "highlight",
+        "spans": "best_spans",
         "squad": "evaluate exact_match f1 leadqa_pages load_leadqa load_squad normalise_answer "
         "read_squad write_squad",
+        "windows": "Windows trusted_window",
     },
     "sentences": {
         "highlight": "highlight_summary",

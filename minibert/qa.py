@@ -1,5 +1,6 @@
 # Written by tools/tangle.py from
 # book/source/qa.md
+# book/source/qa-training.md
 # Edit that, not this.
 """Question answering: the span of a text that answers a question.
 
@@ -15,32 +16,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minibert.batching import collate
-from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.bert import (
+    BertModel,
+    BertPreTrainedModel,
+    load,
+    row_length,
+)
 from minibert.checks import check_whole
 from minibert.config import BertConfig
 from minibert.device import Device
 from minibert.losses import position_loss
 from minibert.moved import moved
+from minibert.spans import EMPTY, Answer, choose_answer, read_windows
 from minibert.squad import Question, scores
 from minibert.tokens import Tokenizer
-from minibert.windows import (
-    Offsets,
-    Windows,
-    cut_windows,
-    find_tokens,
-    trusted_window,
-)
+from minibert.windows import Offsets, cut_windows, find_tokens
 
 __all__ = [
-    "Answer",
     "BertForQuestionAnswering",
     "QuestionAnsweringOutput",
     "answer",
     "answer_all",
-    "best_spans",
     "best_threshold",
     "question_rows",
 ]
@@ -79,17 +77,15 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         self.initialise()
 
     def forward(
-        self,
-        input_ids: Tensor,
+        self, input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        *,
+        position_ids: Tensor | None = None, *,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-    ) -> QuestionAnsweringOutput:
+    ) -> QuestionAnsweringOutput:  # fmt: skip
         """Score each token as first and as last of the answer.
 
         Args:
@@ -109,16 +105,11 @@ class BertForQuestionAnswering(BertPreTrainedModel):
                 of the two alone.
         """
         output = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
+            input_ids, attention_mask, token_type_ids, position_ids,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-        )
-        scores = self.qa_outputs(
-            output.last_hidden_state
-        )  # (B, S, 2)
+        )  # fmt: skip
+        scores = self.qa_outputs(output[0])  # (B, S, 2)
         start, end = scores.unbind(-1)  # (B, S) each
         loss = None
         if start_positions is not None or end_positions is not None:
@@ -130,190 +121,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         )
 
 
-def best_spans(
-    start: Tensor, end: Tensor, longest: int, count: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the spans with the highest start + end.
-
-    Args:
-        start: (B, S) scores; -inf where no span may begin.
-        end: (B, S) scores; -inf where none may end.
-        longest: tokens in a span.
-        count: how many to find.
-
-    Returns:
-        Scores, first and last columns, (B, count) each, the best
-        first; fewer where there are fewer pairs of columns, and
-        -inf where the pair is no span.
-    """
-    size = start.shape[1]
-    longest = min(longest, size)
-    padded = F.pad(end, (0, longest - 1), value=-math.inf)
-    ends = padded.unfold(1, longest, 1)  # (B, S, longest)
-    scores = start[:, :, None] + ends
-    flat = scores.flatten(1)  # (B, S * longest)
-    best, place = flat.topk(min(count, flat.shape[1]))
-    first = place // longest
-    return best, first, first + place % longest
-
-
-def question_rows(
-    questions: Iterable[Question],
-    tokenizer: Tokenizer,
-    max_length: int = 384,
-    doc_stride: int | None = None,
-) -> list[dict[str, Any]]:
-    """Turn questions into rows to train on, one for each window.
-
-    A window that does not hold the whole answer points at [CLS],
-    column 0, as a question without an answer does. Of several
-    answers the first is taken.
-
-    Args:
-        questions: with their answers.
-        tokenizer: the model's.
-        max_length: as in `cut_windows`.
-        doc_stride: as there.
-
-    Raises:
-        ValueError: as `cut_windows`; an answer without any token.
-    """
-    rows = []
-    for one in questions:
-        windows = cut_windows(
-            one.question,
-            one.context,
-            tokenizer,
-            max_length,
-            doc_stride,
-        )
-        found = None
-        if one.answers:
-            start, end = (
-                one.starts[0],
-                one.starts[0] + len(one.answers[0]),
-            )
-            found = find_tokens(windows.offsets, start, end)
-            if found is None:
-                raise ValueError(
-                    f"question {one.id}: no token lies at "
-                    f"characters {start} to {end} of its text"
-                )
-        for row, (begin, end) in zip(
-            windows.rows, windows.spans, strict=True
-        ):
-            first = last = 0
-            if found and begin <= found[0] and found[1] < end:
-                first = windows.column + found[0] - begin
-                last = windows.column + found[1] - begin
-            rows.append(
-                row
-                | {"start_positions": first, "end_positions": last}
-            )
-    return rows
-
-
-class Answer(NamedTuple):
-    """A span of a text, as the answer to a question.
-
-    Attributes:
-        text: `context[start:end]`; "" where it is no answer.
-        start: the character where it begins.
-        end: the one after its last.
-        score: start's logit plus end's.
-        probability: of this span, among all that may begin and end
-            somewhere in the text and no answer.
-        no_answer: the score of no answer, less that of the best
-            span: above the threshold, the text does not say.
-        others: the next best ones.
-    """
-
-    text: str
-    start: int
-    end: int
-    score: float
-    probability: float
-    no_answer: float
-    others: tuple["Answer", ...] = ()
-
-
 Reader = tuple[BertForQuestionAnswering, Tokenizer]
-
-
-class WindowScores(NamedTuple):
-    """What all windows of one question gave."""
-
-    spans: list[tuple[float, int, int]]  # score, first and last token
-    null: float  # the lowest score of [CLS], of all windows
-    starts: float  # log of the sum of exp over all starts
-    ends: float
-
-
-def score_windows(
-    model: BertForQuestionAnswering,
-    some: Sequence[tuple[Windows, NDArray[np.int64], int]],
-    pad_id: int, longest: int, count: int,
-) -> list[WindowScores]:  # fmt: skip
-    """Read one window each of several questions."""
-    batch = collate([windows.rows[i] for windows, _, i in some], pad_id)
-    begin, end = np.zeros((2, *batch["input_ids"].shape), bool)
-    for row, (windows, trusted, i) in enumerate(some):
-        first, last = windows.spans[i]
-        text = slice(windows.column, windows.column + last - first)
-        begin[row, text] = trusted[first:last] == i
-        end[row, text] = True
-    output = model(**{name: x.to(model.device) for name, x in batch.items()})
-    starts, ends = (
-        scores.float().cpu().masked_fill(~torch.from_numpy(where), -math.inf)
-        for scores, where in [(output.start_logits, begin), (output.end_logits, end)]
-    )
-    null = (output.start_logits[:, 0] + output.end_logits[:, 0]).float().tolist()
-    sums = [x.logsumexp(1).tolist() for x in (starts, ends)]
-    scores, firsts, lasts = (x.tolist() for x in best_spans(starts, ends, longest, count))
-    found = []
-    for row, (windows, _, i) in enumerate(some):
-        shift = windows.spans[i][0] - windows.column
-        spans = [
-            (score, first + shift, last + shift)
-            for score, first, last in zip(
-                scores[row], firsts[row], lasts[row], strict=True
-            )
-            if score > -math.inf
-        ]
-        found.append(WindowScores(spans, null[row], sums[0][row], sums[1][row]))
-    return found
-
-
-def merge_windows(found: Sequence[WindowScores]) -> WindowScores:
-    """Put what the windows of one question gave together."""
-    spans = sorted((span for one in found for span in one.spans), reverse=True)
-    return WindowScores(
-        spans,
-        min(one.null for one in found),
-        float(np.logaddexp.reduce([one.starts for one in found])),
-        float(np.logaddexp.reduce([one.ends for one in found])),
-    )
-
-
-def to_answer(
-    context: str, offsets: Offsets, found: WindowScores, others: int,
-    threshold: float | None,
-) -> Answer:  # fmt: skip
-    """Choose the best span, or none; keep the next ones."""
-    every = float(np.logaddexp(found.starts + found.ends, found.null))
-    margin = found.null - found.spans[0][0]
-    answers = []
-    for score, first, last in found.spans[: others + 1]:
-        start, end = offsets[first][0], offsets[last][1]
-        sure = math.exp(score - every)
-        answers.append(Answer(context[start:end], start, end, score, sure, margin))
-    if threshold is not None and margin > threshold:
-        sure = math.exp(found.null - every)
-        answers.insert(0, Answer("", 0, 0, found.null, sure, margin))
-    return answers[0]._replace(others=tuple(answers[1 : 1 + others]))
-
-
-EMPTY = Answer("", 0, 0, 0.0, 1.0, math.inf)  # of a text without a token
 
 
 @torch.no_grad()
@@ -352,11 +160,11 @@ def answer_all(
         TypeError: something that is no `Question`, or a number of
             another type.
         ValueError: as `answer`, but for a text without a word; a
-            `batch_size` below 1.
+            `batch_size` below 1; a model whose logits are nan.
     """
-    for number, one in enumerate(questions):
-        if not isinstance(one, Question):
-            raise TypeError(f"question {number} must be a Question, not {one!r}")
+    for number, question in enumerate(questions):
+        if not isinstance(question, Question):
+            raise TypeError(f"question {number} must be a Question, not {question!r}")
     longest, others = check_whole("longest", longest, 1), check_whole("others", others, 0)
     batch_size = check_whole("batch_size", batch_size, 1)
     max_length = check_whole("max_length", max_length, 1)
@@ -365,30 +173,25 @@ def answer_all(
     if threshold is not None and math.isnan(threshold):
         raise ValueError("threshold is nan: give a number, or None")
     bert, tokenizer = load(BertForQuestionAnswering, model, device)
-    max_length = min(max_length, bert.config.max_position_embeddings)
+    max_length = row_length(bert, max_length)
     windows = [
         cut_windows(x.question, x.context, tokenizer, max_length, doc_stride)
         for x in questions
     ]
-    parts: list[list[WindowScores]] = [[] for _ in windows]
-    trusted = [trusted_window(x.spans, len(x.offsets)) for x in windows]
-    todo = [
-        (len(row["input_ids"]), number, i)
-        for number, cut in enumerate(windows)
-        if cut.offsets and cut.column > 2
-        for i, row in enumerate(cut.rows)
-    ]
-    todo.sort()
-    for at in range(0, len(todo), batch_size):
-        some = todo[at : at + batch_size]
-        rows = [(windows[n], trusted[n], i) for _, n, i in some]
-        found = score_windows(bert, rows, tokenizer.pad_id, longest, others + 1)
-        for (_, number, _), part in zip(some, found, strict=True):
-            parts[number].append(part)
+
+    def score(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        batch = collate(rows, tokenizer.pad_id)
+        output = bert(**{name: x.to(bert.device) for name, x in batch.items()})
+        start, end = torch.stack(output[1:3]).float().cpu().numpy()
+        return start, end
+
+    results = read_windows(
+        windows, score, longest=longest, count=others + 1, batch_size=batch_size
+    )
     return [
-        to_answer(x.context, cut.offsets, merge_windows(part), others, threshold)
-        if part else EMPTY
-        for x, cut, part in zip(questions, windows, parts, strict=True)
+        choose_answer(x.context, cut.offsets, result, others=others, threshold=threshold)
+        if result else EMPTY
+        for x, cut, result in zip(questions, windows, results, strict=True)
     ]  # fmt: skip
 
 
@@ -434,17 +237,67 @@ def answer(
     for name, text in [("question", question), ("context", context)]:
         if not isinstance(text, str):
             raise TypeError(f"{name} must be a string, not {text!r}")
-    one = answer_all(
+    result = answer_all(
         [Question("", "", question, context)],
         model=model, device=device, threshold=threshold, others=others,
         longest=longest, max_length=max_length, doc_stride=doc_stride,
     )[0]  # fmt: skip
-    if one is EMPTY:
+    if result is EMPTY:
         raise ValueError(
             "question and context need a word each, but are "
             f"{question[:40]!r} and {context[:40]!r}"
         )
-    return one
+    return result
+
+
+def answer_tokens(question: Question, offsets: Offsets) -> tuple[int, int] | None:
+    """Find the first and last token of the first right answer; None without one."""
+    if not question.answers:
+        return None
+    start, end = question.starts[0], question.starts[0] + len(question.answers[0])
+    tokens = find_tokens(offsets, start, end)
+    if tokens is None:
+        raise ValueError(
+            f"question {question.id}: no token lies at characters {start} to {end} of its text"
+        )
+    return tokens
+
+
+def question_rows(
+    questions: Iterable[Question], tokenizer: Tokenizer,
+    max_length: int = 384, doc_stride: int | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Turn questions into rows to train on, one for each window.
+
+    A window that does not hold the whole answer points at [CLS],
+    column 0, as a question without an answer does. Of several
+    answers the first is taken.
+
+    Args:
+        questions: with their answers.
+        tokenizer: the model's.
+        max_length: as in `cut_windows`.
+        doc_stride: as there.
+
+    Raises:
+        ValueError: as `cut_windows`; an answer without any token.
+    """
+    rows = []
+    for question in questions:
+        windows = cut_windows(
+            *question[2:4], tokenizer, max_length, doc_stride
+        )
+        tokens = answer_tokens(question, windows.offsets)
+        for row, (begin, end) in zip(
+            windows.rows, windows.spans, strict=True
+        ):
+            first = last = 0
+            if tokens and begin <= tokens[0] and tokens[1] < end:
+                shift = windows.column - begin
+                first, last = tokens[0] + shift, tokens[1] + shift
+            ends = {"start_positions": first, "end_positions": last}
+            rows.append(row | ends)
+    return rows
 
 
 def best_threshold(
@@ -471,12 +324,12 @@ def best_threshold(
         )
     pairs = zip(questions, answers, strict=True)
     gains = []  # of answering too, in the order of the margins
-    for one, found in pairs:
-        gain = scores(one, found.text, "2.0")[1]
-        if not one.answers:
-            gain = -float(bool(found.text))
-        gains.append((found.no_answer, gain))
-    total = float(sum(not one.answers for one in questions))  # "" for all
+    for question, prediction in pairs:
+        gain = scores(question, prediction.text, "2.0")[1]
+        if not question.answers:
+            gain = -float(bool(prediction.text))
+        gains.append((prediction.no_answer, gain))
+    total = float(sum(not question.answers for question in questions))  # "" for all
     best, threshold = total, -math.inf
     for margin, gain in sorted(gains):
         total += gain

@@ -1,5 +1,5 @@
 # Written by tools/tangle.py from
-# book/source/qa.md
+# book/source/qa-training.md
 # book/source/texts.md
 # Edit that, not this.
 """Questions with answers in a text: LeadQA, SQuAD, their metric.
@@ -41,27 +41,6 @@ __all__ = [
 ]
 
 
-class Question(NamedTuple):
-    """A question about a text.
-
-    Attributes:
-        id: unique in its set.
-        title: of the article that it is about.
-        question: one sentence.
-        context: the text that holds the answer, or not.
-        answers: right answers, spans of `context`; none where the
-            text does not say.
-        starts: the character of `context` where each answer begins.
-    """
-
-    id: str
-    title: str
-    question: str
-    context: str
-    answers: tuple[str, ...] = ()
-    starts: tuple[int, ...] = ()
-
-
 def normalise_answer(text: str) -> str:
     """Take away what counts for nothing when answers are compared.
 
@@ -95,11 +74,32 @@ def f1(prediction: str, answer: str, version: str = "1.1") -> float:
     return 2 * both / (len(found) + len(wanted)) if both else 0.0
 
 
+class Question(NamedTuple):
+    """A question about a text.
+
+    Attributes:
+        id: unique in its set.
+        title: of the article that it is about.
+        question: one sentence.
+        context: the text that holds the answer, or not.
+        answers: right answers, spans of `context`; none where the
+            text does not say.
+        starts: the character of `context` where each answer begins.
+    """
+
+    id: str
+    title: str
+    question: str
+    context: str
+    answers: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
+
+
 def scores(
-    one: Question, prediction: str, version: str
+    question: Question, prediction: str, version: str
 ) -> tuple[float, float]:
     """Give exact match and F1 with the best of the right answers."""
-    wanted: Sequence[str] = one.answers
+    wanted: Sequence[str] = question.answers
     if version == "2.0":
         wanted = [x for x in wanted if normalise_answer(x)] or [""]
     return (
@@ -134,17 +134,17 @@ def evaluate(
 
     Source: `evaluate-v1.1.py` and `evaluate-v2.0.py` of SQuAD.
     """
-    if len({one.id for one in questions}) < len(questions) or not questions:
+    if len({question.id for question in questions}) < len(questions) or not questions:
         raise ValueError(
             f"{len(questions)} questions with {len({x.id for x in questions})} "
             "different ids: each needs its own, and there must be one"
         )
     if not isinstance(predictions, Mapping):
         raise TypeError(f"predictions must map ids to answers, not be {type(predictions).__name__}")
-    for one in questions:
-        if not isinstance(said := predictions.get(one.id, ""), str):
-            raise TypeError(f'{one.id}: an answer must be a string, "" for none, not {said!r}')
-    open_ended = any(not one.answers for one in questions)
+    for question in questions:
+        if not isinstance(text := predictions.get(question.id, ""), str):
+            raise TypeError(f'{question.id}: an answer must be a string, "" for none, not {text!r}')
+    open_ended = any(not question.answers for question in questions)
     version = version or ("2.0" if open_ended else "1.1")
     if version not in ("1.1", "2.0"):
         raise ValueError(f'version must be "1.1" or "2.0", not {version!r}')
@@ -154,13 +154,13 @@ def evaluate(
             '1.1: use "2.0"'
         )
     table = np.array([
-        scores(one, predictions[one.id], version)
-        if one.id in predictions else (0.0, 0.0)
-        for one in questions
+        scores(question, predictions[question.id], version)
+        if question.id in predictions else (0.0, 0.0)
+        for question in questions
     ])  # fmt: skip
     parts = {"": np.ones(len(questions), bool)}
     if version == "2.0":
-        there = np.array([bool(one.answers) for one in questions])
+        there = np.array([bool(question.answers) for question in questions])
         parts |= {"answerable_": there, "unanswerable_": ~there}
     out: dict[str, float] = {}
     for name, chosen in parts.items():
@@ -198,7 +198,7 @@ def load_leadqa(split: str) -> list[Question]:
     """
     if split not in SPLITS:  # None, every lead to `leads`, is no split
         raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
-    texts = {one.title: one.text for one in leads(split)}
+    texts = {lead.title: lead.text for lead in leads(split)}
     file = resources.files("minibert") / "leadqa" / "leadqa.jsonl"
     questions = []
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -233,21 +233,21 @@ def leadqa_pages(split: str, count: int = 100, seed: int = 0) -> list[Question]:
     Raises:
         ValueError: another split, or more than there are.
     """
-    answered = [one for one in load_leadqa(split) if one.answers]
+    answered = [x for x in load_leadqa(split) if x.answers]
     count = check_whole("count", count, 1, len(answered))
     chance = random.Random(seed)
     others = leads(split)
     pages = []
-    for one in chance.sample(answered, count):
-        rest = [x.text for x in others if x.title != one.title]
+    for question in chance.sample(answered, count):
+        rest = [x.text for x in others if x.title != question.title]
         texts = chance.sample(rest, 7)
         place = chance.randrange(8)
-        texts.insert(place, one.context)
+        texts.insert(place, question.context)
         shift = sum(len(text) + 2 for text in texts[:place])
         pages.append(
-            one._replace(
+            question._replace(
                 context="\n\n".join(texts),
-                starts=tuple(start + shift for start in one.starts),
+                starts=tuple(start + shift for start in question.starts),
             )
         )
     return pages

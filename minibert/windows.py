@@ -7,12 +7,13 @@ Shapes: `n` windows, `S` sequence.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minibert.tokens import Tokenizer
+if TYPE_CHECKING:  # it brings torch along
+    from minibert.tokens import Tokenizer
 
 __all__ = [
     "Windows",
@@ -35,11 +36,8 @@ def find_tokens(
         where none has. Where an end lies inside a token, the whole
         token is taken.
     """
-    inside = [
-        i
-        for i, (a, b) in enumerate(offsets)
-        if a < end and b > start
-    ]
+    tokens = enumerate(offsets)
+    inside = [i for i, (a, b) in tokens if a < end and b > start]
     return (inside[0], inside[-1]) if inside else None
 
 
@@ -61,13 +59,21 @@ class Windows(NamedTuple):
     offsets: Offsets
 
 
+def check_stride(stride: int, asked: int, max_length: int) -> None:
+    """Refuse windows without room, or with gaps between them."""
+    room = max_length - asked - 1
+    if not 0 < stride <= room:
+        raise ValueError(
+            f"beside a question of {asked} tokens max_length "
+            f"{max_length} leaves room for {max(room, 0)} of the "
+            f"text, and doc_stride is {stride}, not 1 to that"
+        )
+
+
 def cut_windows(
-    question: str,
-    context: str,
-    tokenizer: Tokenizer,
-    max_length: int = 384,
-    doc_stride: int | None = None,
-) -> Windows:
+    question: str, context: str, tokenizer: "Tokenizer",
+    max_length: int = 384, doc_stride: int | None = None,
+) -> Windows:  # fmt: skip
     """Lay a question beside each part of its text.
 
     Args:
@@ -87,28 +93,19 @@ def cut_windows(
     asked = tokenizer.encode(question, max_length=66).ids  # 64 + 2
     text = tokenizer.encode(context)
     ids, offsets = text.ids[1:-1], text.offsets[1:-1]
-    room = max_length - len(asked) - 1
-    doc_stride = (
-        max_length // 3 if doc_stride is None else doc_stride
-    )
-    if not 0 < doc_stride <= room:
-        raise ValueError(
-            f"beside a question of {len(asked)} tokens max_length "
-            f"{max_length} leaves room for {max(room, 0)} of the "
-            f"text, and doc_stride is {doc_stride}, not 1 to that"
-        )
+    stride = max_length // 3 if doc_stride is None else doc_stride
+    check_stride(stride, len(asked), max_length)
     rows, spans, begin = [], [], 0
     while True:
-        end = min(begin + room, len(ids))
+        end = begin + max_length - len(asked) - 1
         part = [*ids[begin:end], tokenizer.sep_id]
         types = [0] * len(asked) + [1] * len(part)
-        rows.append(
-            {"input_ids": asked + part, "token_type_ids": types}
-        )
-        spans.append((begin, end))
-        if end == len(ids):
+        row = {"input_ids": asked + part, "token_type_ids": types}
+        rows.append(row)
+        spans.append((begin, min(end, len(ids))))
+        if end >= len(ids):
             return Windows(rows, spans, len(asked), offsets)
-        begin += doc_stride
+        begin += stride
 
 
 def trusted_window(

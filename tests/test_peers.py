@@ -10,12 +10,12 @@ import torch
 
 from minibert.config import BertConfig
 from minibert.qa import (
-    Answer,
     BertForQuestionAnswering,
     QuestionAnsweringOutput,
     answer_all,
     best_threshold,
 )
+from minibert.spans import Answer
 from minibert.squad import Question, evaluate, load_leadqa
 from minibert.tokens import Tokenizer
 from minibert.windows import cut_windows

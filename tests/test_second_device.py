@@ -479,7 +479,6 @@ TENSORS: dict[str, Callable[[Put], Any]] = {
     "losses.at_labels": lambda put: losses.at_labels(
         put(X), put(torch.tensor([[IGNORE] * 4 + [7]] * 2))
     ),
-    "qa.best_spans": lambda put: qa.best_spans(put(X[:, 0]), put(X[:, 1]), 3, 4),
     "sentences.mean_pool": lambda put: sentences.mean_pool(put(drawn(3, 6, 4)), put(REAL)),
     "sentences.first_token": lambda put: sentences.first_token(put(drawn(3, 6, 4)), put(REAL)),
     "huggingface.to_huggingface": lambda put: to_huggingface(

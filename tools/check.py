@@ -25,7 +25,7 @@ FLOORS = [
     "files", "checks", "data", "vocabulary", "tokenizer_files", "losses", "batching", "tokens",
     "embeddings", "config", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
-    "finetuning", "classification", "tagging", "squad", "windows", "qa",  # using it
+    "finetuning", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
     "sentences", "summaries", "rouge", "highlight", "inside", "export",
 ]  # fmt: skip
 

@@ -20,7 +20,7 @@ import yaml
 
 from minibert.highlight import highlight, highlight_summary
 from minibert.inside import Attention, attention_view
-from minibert.qa import Answer
+from minibert.spans import Answer
 from minibert.summaries import Summary
 
 ROOT = Path(__file__).resolve().parents[2]
