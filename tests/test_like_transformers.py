@@ -6,6 +6,7 @@ differs and what is not offered; its names must resolve.
 
 import copy
 import importlib
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ import torch
 import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from source import ROOT
 
+import minibert
 from minibert.batching import Batch, OverflowingBatch
 from minibert.bert import BertModel, BertPreTrainedModel
-from minibert.classification import BertForSequenceClassification
 from minibert.config import BertConfig
 from minibert.files import resolve
 from minibert.mlm import BertForMaskedLM
@@ -350,3 +352,57 @@ def test_the_table_is_resized(pair: tuple[BertModel, torch.nn.Module], size: int
     assert ours.config.vocab_size == theirs.config.vocab_size == size
     ids = IDS.clamp(max=min(size, 99) - 1)
     torch.testing.assert_close(ours(ids)[0], theirs(ids)[0], atol=1e-5, rtol=0)
+
+
+# The page that lists it all
+
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split(" | ")]
+    for line in (ROOT / "book" / "transformers.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("| `")
+]
+OFFERED = [row for row in ROWS if len(row) == 3 or row[-1] == ""]
+REFUSED = [row for row in ROWS if row not in OFFERED]
+NAMES = [name for _, ours, *_ in OFFERED for name in re.findall(r"`([^`]+)`", ours)]
+
+
+def public() -> dict[str, object]:
+    """Every public name of the package; of the classes on the page one that was made."""
+    found: dict[str, object] = {}
+    for path in sorted(Path(minibert.__file__).parent.glob("*.py")):
+        if not path.stem.startswith("__"):
+            module = importlib.import_module(f"minibert.{path.stem}")
+            found |= {name: getattr(module, name) for name in module.__all__}
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_on_the_page_is_there(name: str) -> None:
+    path, _, arguments = name.rstrip(")").partition("(")
+    top, *rest = path.split(".")
+    made = {"Tokenizer": OURS, "BertModel": BertModel(SMALL), "Batch": OURS("a"),
+            "Encoding": OURS.encode("a")}  # fmt: skip
+    thing = public()[top]
+    for part in rest:
+        thing = getattr(made[top], part)
+    if arguments:
+        known = inspect.signature(thing).parameters  # type: ignore[arg-type]
+        for argument in arguments.split(", "):
+            assert argument.removesuffix("=") in known
+
+
+def test_what_is_not_offered_is_not_there() -> None:
+    calls = (Tokenizer, Tokenizer.__call__, Tokenizer.encode, Tokenizer.from_pretrained,
+             BertModel, BertModel.forward, BertModel.from_pretrained, BertConfig)  # fmt: skip
+    known = {*dir(OURS), *dir(BertModel(SMALL)), *public()}
+    known |= {name for call in calls for name in inspect.signature(call).parameters}
+    named = {name for row in REFUSED for name in re.findall(r"`(\w+)`", row[0])}
+    assert not named & known
+    assert all(len(row) == 2 and len(row[1].split()) > 3 for row in REFUSED)
+
+
+def test_nothing_is_taken_back() -> None:
+    """These numbers only grow."""
+    assert len(NAMES) >= 64
+    assert len(REFUSED) >= 15
+    assert sum(name.startswith("test_") for name in globals()) >= 21
