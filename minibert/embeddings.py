@@ -77,11 +77,12 @@ class Embeddings(nn.Module):
                 in a row than there are positions.
             IndexError: an id without a row in its table.
         """
+        entries, width = self.token.weight.shape
         x = inputs_embeds
         if x is not None:
-            check_embeds(x, input_ids, self.token.embedding_dim)
+            check_embeds(x, input_ids, width)
         else:
-            check_ids("input_ids", input_ids, self.token.num_embeddings)
+            check_ids("input_ids", input_ids, entries)
             x = self.token(input_ids)  # (B, S, H)
         size = x.shape[1]
         limit = self.position.num_embeddings
