@@ -7,7 +7,7 @@
 Shapes: `B` rows, `S` tokens in the longest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +19,31 @@ from minibert.losses import IGNORE
 __all__ = ["Batch", "collate"]
 
 
+def by_name(fields: tuple[Any, ...], key: Any) -> Any:
+    """Give what a named tuple holds by its name; or as a tuple does.
+
+    It is the `__getitem__` of every batch and of all that models
+    return.
+    """
+    if not isinstance(key, str):
+        return tuple.__getitem__(fields, key)
+    own = getattr(fields, "__dict__", {})  # a mapping of rows to texts
+    names = [*fields._fields, *own]  # type: ignore[attr-defined]
+    if key not in names:
+        raise KeyError(f"{key!r} is none of {', '.join(names)}")
+    return getattr(fields, key)
+
+
 STRATEGIES = ("longest_first", "only_first", "only_second")
 
 
 def truncate(
-    first: int, second: int, room: int, truncation: str | bool, row: int
+    first: int,
+    second: int,
+    room: int,
+    truncation: str | bool,
+    row: int,
+    special: int | None = None,
 ) -> tuple[int, int]:
     """How many pieces of a text and its pair to keep.
 
@@ -33,6 +53,7 @@ def truncate(
         room: pieces that may stay, the special tokens not counted.
         truncation: see `Tokenizer.encode`.
         row: place in the batch, for the error.
+        special: special tokens around them; None for all that go there.
 
     Raises:
         ValueError: an unknown strategy, or nothing may be cut.
@@ -47,7 +68,8 @@ def truncate(
     extra = first + other - room
     if extra <= 0:
         return first, second
-    special = 2 if second < 0 else 3
+    if special is None:
+        special = 2 if second < 0 else 3
     told = (
         f"text {row} has {first + other + special} tokens, special ones "
         f"included, and max_length is {room + special}"
@@ -75,6 +97,22 @@ def truncate(
     return first, second - extra
 
 
+def check_stride(
+    stride: int, keep: int, lone: bool, truncation: str | bool
+) -> None:
+    """Refuse overlapping rows that would not get on, or say not of what."""
+    if not lone and truncation not in STRATEGIES[1:]:
+        raise ValueError(
+            "of a pair, the rows of return_overflowing_tokens need "
+            "truncation='only_first' or 'only_second'"
+        )
+    if not 0 <= stride < keep:
+        raise ValueError(
+            f"stride is {stride}, but a row has room for {keep} tokens of "
+            "the text: rows must overlap by less than that"
+        )
+
+
 class Batch(NamedTuple):
     """Three tensors (B, S) of int64, in the order a model takes them.
 
@@ -98,11 +136,23 @@ class Batch(NamedTuple):
         """Give the names, as a mapping does."""
         return self._fields
 
+    def items(self) -> Iterable[tuple[str, Tensor]]:
+        """Give names and tensors, as a mapping does."""
+        return self._asdict().items()
+
     def __getitem__(self, key: Any) -> Any:
         """Give a tensor by its name; or as a tuple does."""
-        if isinstance(key, str):
-            return self._asdict()[key]
-        return tuple.__getitem__(self, key)
+        return by_name(self, key)
+
+
+class OverflowingBatch(Batch):
+    """A batch in which a long text has several rows.
+
+    Attributes:
+        overflow_to_sample_mapping: (B,) the number of each row's text.
+    """
+
+    overflow_to_sample_mapping: Tensor
 
 
 def surround(
@@ -118,16 +168,25 @@ def surround(
 
 
 def pad(
-    rows: list[tuple[list[int], list[int]]], pad_id: int, size: int
+    rows: list[tuple[list[int], list[int]]],
+    pad_id: int,
+    size: int,
+    padding_side: str = "right",
 ) -> Batch:
     """Lay (ids, segments) of B rows side by side, (B, size)."""
+    if padding_side not in ("left", "right"):
+        raise ValueError(
+            f"padding_side is {padding_side!r}, not 'left' or 'right'"
+        )
     input_ids = torch.full((len(rows), size), pad_id)
     mask = torch.zeros(len(rows), size, dtype=torch.long)
     segments = torch.zeros(len(rows), size, dtype=torch.long)
     for row, (ids, types) in enumerate(rows):
-        input_ids[row, : len(ids)] = torch.tensor(ids)
-        segments[row, : len(ids)] = torch.tensor(types)
-        mask[row, : len(ids)] = 1
+        start = size - len(ids) if padding_side == "left" else 0
+        own = slice(start, start + len(ids))
+        input_ids[row, own] = torch.tensor(ids)
+        segments[row, own] = torch.tensor(types)
+        mask[row, own] = 1
     return Batch(input_ids, mask, segments)
 
 

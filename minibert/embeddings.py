@@ -52,9 +52,10 @@ class Embeddings(nn.Module):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> Tensor:
         """Look up three vectors for each token and add them.
 
@@ -64,6 +65,8 @@ class Embeddings(nn.Module):
                 table; all 0 where absent.
             position_ids: (B, S) or (1, S) rows of the position
                 table; 0, 1, 2, ... where absent.
+            inputs_embeds: (B, S, H) in place of the token table's
+                rows; `input_ids` is then None.
 
         Returns:
             (B, S, H).
@@ -74,20 +77,25 @@ class Embeddings(nn.Module):
                 in a row than there are positions.
             IndexError: an id without a row in its table.
         """
-        check_ids("input_ids", input_ids, self.token.num_embeddings)
-        size = input_ids.shape[1]
+        entries, width = self.token.weight.shape
+        x = inputs_embeds
+        if x is not None:
+            check_embeds(x, input_ids, width)
+        else:
+            check_ids("input_ids", input_ids, entries)
+            x = self.token(input_ids)  # (B, S, H)
+        size = x.shape[1]
         limit = self.position.num_embeddings
-        x = self.token(input_ids)  # (B, S, H)
         if token_type_ids is None:
             x = x + self.segment.weight[0]
         else:
             rows = self.segment.num_embeddings
             check_ids("token_type_ids", token_type_ids, rows)
-            check_shape("token_type_ids", token_type_ids, input_ids)
+            check_shape("token_type_ids", token_type_ids, x)
             x = x + self.segment(token_type_ids)
         if position_ids is not None:
             check_ids("position_ids", position_ids, limit)
-            check_shape("position_ids", position_ids, input_ids)
+            check_shape("position_ids", position_ids, x)
             x = x + self.position(position_ids)
         elif size <= limit:
             x = x + self.position.weight[:size]
@@ -101,7 +109,7 @@ class Embeddings(nn.Module):
         return out
 
 
-def check_ids(name: str, ids: Tensor, rows: int) -> None:
+def check_ids(name: str, ids: Tensor | None, rows: int) -> None:
     """Refuse ids of a wrong type, shape or value, and say which.
 
     Args:
@@ -145,12 +153,31 @@ def check_ids(name: str, ids: Tensor, rows: int) -> None:
         )
 
 
-def check_shape(name: str, ids: Tensor, like: Tensor) -> None:
-    """Refuse ids that are neither shaped like `like` nor (1, S)."""
-    if ids.shape not in (like.shape, (1, like.shape[1])):
+def check_shape(name: str, ids: Tensor, x: Tensor) -> None:
+    """Refuse ids that are not (B, S) or (1, S) for `x` (B, S, H)."""
+    batch, size = x.shape[:2]
+    if ids.shape not in ((batch, size), (1, size)):
         raise ValueError(
             f"{name} is {tuple(ids.shape)}, but input_ids is "
-            f"{tuple(like.shape)}: they must agree"
+            f"{batch, size}: they must agree"
+        )
+
+
+def check_embeds(
+    embeds: Tensor, ids: Tensor | None, hidden_size: int
+) -> None:
+    """Refuse vectors that cannot stand for the token table's rows."""
+    if ids is not None:
+        raise ValueError("give input_ids or inputs_embeds, not both")
+    if not isinstance(embeds, Tensor) or not embeds.is_floating_point():
+        raise TypeError(
+            "inputs_embeds must be a tensor of floats, not "
+            f"{getattr(embeds, 'dtype', type(embeds).__name__)}"
+        )
+    if embeds.ndim != 3 or embeds.shape[2] != hidden_size or not embeds.numel():
+        raise ValueError(
+            "inputs_embeds must be (batch, sequence, "
+            f"{hidden_size}), not {tuple(embeds.shape)}"
         )
 
 

@@ -9,9 +9,10 @@
 ids is refused by name.
 """
 
+import json
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -332,3 +333,29 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
                 f"comes at {ids[token.content]}: ids are left out before it"
             )
     return file, {"vocabulary": pieces, "added": [*added.values()], **made}
+
+
+def write_settings(
+    folder: Path,
+    pieces: Sequence[str],
+    ids: Mapping[str, int],
+    added: Sequence[AddedToken],
+    **switches: bool | None,
+) -> None:
+    """Write `vocab.txt` and `tokenizer_config.json` into a folder."""
+    settings: dict[str, Any] = {"tokenizer_class": "BertTokenizer"}
+    settings |= {key: switches[ours] for key, ours in SWITCHES.items()}
+    settings |= {f"{t[1:-1].lower()}_token": t for t in SPECIAL}
+    if added:
+        settings["added_tokens_decoder"] = {
+            str(ids[token.content]): {
+                "content": token.content,
+                **{flag: getattr(token, flag) for flag in FLAGS},
+            }
+            for token in added
+        }
+    text = "".join(f"{piece}\n" for piece in pieces)
+    (folder / "vocab.txt").write_text(text, encoding="utf-8", newline="\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(settings, indent=2) + "\n", encoding="utf-8"
+    )

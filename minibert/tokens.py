@@ -8,35 +8,40 @@ what is put around the pieces is done here. Shapes: `B` texts (or
 pairs of them), `S` pieces in the longest.
 """
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import tokenizers
-from tokenizers import (
-    AddedToken,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-)
+import torch
+from tokenizers import AddedToken
 from torch import Tensor
 
-from minibert.batching import Batch, pad, surround, truncate
+from minibert.batching import (
+    Batch,
+    OverflowingBatch,
+    Row,
+    check_stride,
+    collate,
+    pad,
+    surround,
+    truncate,
+)
 from minibert.checks import as_texts
 from minibert.files import has_model_files, resolve
 from minibert.moved import moved
+from minibert.offsets import places
 from minibert.tokenizer_files import (
-    FLAGS,
     read_folder,
     read_vocabulary,
+    write_settings,
 )
 from minibert.vocabulary import (
     SPECIAL,
+    backend,
     check_vocabulary,
     new_pieces,
 )
@@ -47,70 +52,27 @@ if not TYPE_CHECKING:  # names of 0.2
     __getattr__ = moved(__name__)
 
 
-def backend(
-    vocabulary: Sequence[str],
-    lowercase: bool = True,
-    strip_accents: bool | None = None,
-    chinese: bool = True,
-    added: Sequence[AddedToken] = (),
-) -> tokenizers.Tokenizer:
-    """Set `tokenizers` up to clean, cut, look up as BERT does."""
-    ids = {piece: i for i, piece in enumerate(vocabulary)}
-    rust = tokenizers.Tokenizer(
-        models.WordPiece(ids, unk_token="[UNK]")
-    )
-    rust.normalizer = normalizers.BertNormalizer(
-        handle_chinese_chars=chinese,
-        strip_accents=strip_accents,
-        lowercase=lowercase,
-    )
-    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    rust.decoder = decoders.WordPiece()
-    named = {token.content for token in added}
-    rust.add_special_tokens([t for t in SPECIAL if t not in named])
-    rust.add_tokens(list(added))
-    return rust
-
-
 UNUSED = re.compile(r"\[unused\d+\]")
-# A written character, with all the signs that belong to it.
-CHARACTERS = pre_tokenizers.Split(tokenizers.Regex(r"\X"), "isolated")
 
 
-def whole_characters(
-    text: str, offsets: list[tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """Let a piece keep the signs that belong to its characters.
+Text = str | Sequence[str]  # or its words
 
-    Normalisation drops accents, vowel signs, joiners, selectors. An
-    offset that stops before them would cut "cafe" out of a decomposed
-    "café". A piece grows to the ends of its first and last grapheme
-    cluster (Unicode, annex 29), up to its neighbours.
+
+def as_batch(
+    texts: Text | Iterable[Text], what: str, split: bool
+) -> list[Text]:
+    """Give one or more texts, or lists of words, as a list of them.
+
+    Raises:
+        TypeError, ValueError: as `as_texts`.
     """
-    if text.isascii():
-        return offsets
-
-    def cut(start: int, end: int) -> list[int]:
-        parts = CHARACTERS.pre_tokenize_str(text[start:end])
-        return [len(part) for part, _ in parts]
-
-    whole: list[tuple[int, int]] = []
-    done = 0
-    for i, (start, end) in enumerate(offsets):
-        if i and offsets[i - 1] == (start, end):  # of one character
-            whole.append(whole[-1])
-            continue
-        after = i + 1
-        while after < len(offsets) and offsets[after][0] < end:
-            after += 1
-        limit = offsets[after][0] if after < len(offsets) else len(text)
-        if done < start and not text[start - 1].isspace():
-            start -= cut(done, start + 1)[-1] - 1
-        if end < limit and not text[end].isspace():
-            end += cut(end - 1, limit)[0] - 1
-        whole.append((start, end))
-        done = end
-    return whole
+    if not split:
+        texts = [texts] if isinstance(texts, str) else texts
+        return [*as_texts(texts, what)]  # type: ignore[arg-type]
+    texts = texts if isinstance(texts, str) else list(texts)
+    if not texts or all(isinstance(words, str) for words in texts):
+        return [as_texts(texts, "word")]  # type: ignore[arg-type]
+    return [as_texts(words, "word") if len(words) else [] for words in texts]
 
 
 class Encoding(NamedTuple):
@@ -189,6 +151,19 @@ class Tokenizer:
     def __len__(self) -> int:
         return len(self._pieces)
 
+    def __repr__(self) -> str:
+        names = ("vocab_size", "lowercase", "strip_accents", "chinese")
+        parts = [f"{name}={getattr(self, name)}" for name in names]
+        return f"Tokenizer({', '.join(parts)}, added={len(self._added)})"
+
+    @property
+    def vocab_size(self) -> int:
+        """How many pieces there are, tokens added beside them left out.
+
+        A model's table has `len(tokenizer)` rows, which counts them.
+        """
+        return self._base
+
     @property
     def vocabulary(self) -> list[str]:
         """The pieces in the order of their ids (a copy)."""
@@ -214,16 +189,41 @@ class Tokenizer:
         """
         return [self._pieces[i] for i in self._checked(ids)]
 
-    def decode(self, ids: Tensor | Iterable[int]) -> str:
-        """Join the pieces of `ids` to a text, special tokens left out.
+    def decode(
+        self,
+        ids: Tensor | Iterable[int],
+        skip_special_tokens: bool = True,
+    ) -> str:
+        """Join the pieces of one row of `ids` to a text.
 
         What normalisation took away (case, accents, spacing) stays
         away: to quote the original, cut it at the offsets.
 
+        Args:
+            ids: (S,).
+            skip_special_tokens: leave out [CLS] and its like.
+
         Raises:
             IndexError: an id lies outside the vocabulary.
         """
-        return str(self._rust.decode(self._checked(ids)))
+        return str(self._rust.decode(self._checked(ids), skip_special_tokens))
+
+    def batch_decode(
+        self,
+        rows: Iterable[Tensor | Iterable[int]],
+        skip_special_tokens: bool = True,
+    ) -> list[str]:
+        """Do `decode` for each of B rows."""
+        return [self.decode(ids, skip_special_tokens) for ids in rows]
+
+    def pad(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """Fill rows of ids to the longest, with their mask (B, S).
+
+        Args:
+            rows: dictionaries with `input_ids` and what lies beside
+                them, as `minibert.batching.collate` takes them.
+        """
+        return collate(rows, self.pad_id)
 
     def _checked(self, ids: Tensor | Iterable[int]) -> list[int]:
         values = ids.tolist() if isinstance(ids, Tensor) else ids
@@ -246,11 +246,13 @@ class Tokenizer:
 
     def encode(
         self,
-        text: str,
-        pair: str | None = None,
+        text: Text,
+        pair: Text | None = None,
         *,
         max_length: int | None = None,
         truncation: str | bool = "longest_first",
+        add_special_tokens: bool = True,
+        is_split_into_words: bool = False,
     ) -> Encoding:
         """Cut one text, or a pair, and say where each piece lies.
 
@@ -261,33 +263,47 @@ class Tokenizer:
             truncation: what is cut when `max_length` is exceeded:
                 "longest_first" (or True), "only_first",
                 "only_second"; False refuses instead.
+            add_special_tokens: False leaves [CLS] and [SEP] away.
+            is_split_into_words: a text is a list of its words;
+                offsets then count from the start of their word.
 
         Raises:
-            TypeError: `text` or `pair` is not a string.
+            TypeError: `text` or `pair` is not a string, or no list
+                of strings where words are said to come.
             ValueError: too long where nothing may be cut.
         """
         pairs = None if pair is None else [pair]
-        rows = self._rows([text], pairs, max_length, truncation)
-        a, b = rows[0]
-        ids, types = self._around(a, b)
-        offsets = [(0, 0), *whole_characters(text, a.offsets), (0, 0)]
-        words: list[int | None] = [None, *a.word_ids, None]
-        special = [True, *[False] * len(a), True]
+        ((_, a, b),) = self._rows(
+            [text], pairs, max_length, truncation, add_special_tokens,
+            is_split_into_words,
+        )  # fmt: skip
+        ids, types = self._around(a, b, add_special_tokens)
+        around = [True] if add_special_tokens else []
+        nowhere = [(0, 0) for _ in around]
+        offsets = [*nowhere, *places(text, a), *nowhere]
+        words = [*[None for _ in around], *a.word_ids, *[None for _ in around]]
+        special = [*around, *[False] * len(a), *around]
         if b is not None and pair is not None:
-            offsets += [*whole_characters(pair, b.offsets), (0, 0)]
-            words += [*b.word_ids, None]
-            special += [*[False] * len(b), True]
+            offsets += [*places(pair, b), *nowhere]
+            words += [*b.word_ids, *[None for _ in around]]
+            special += [*[False] * len(b), *around]
         tokens = [self._pieces[i] for i in ids]
         return Encoding(ids, tokens, types, offsets, words, special)
 
     def __call__(
         self,
-        texts: str | Iterable[str],
-        pairs: str | Iterable[str] | None = None,
+        texts: Text | Iterable[Text],
+        pairs: Text | Iterable[Text] | None = None,
         *,
         max_length: int | None = None,
         truncation: str | bool = "longest_first",
         padding: str | bool = True,
+        add_special_tokens: bool = True,
+        is_split_into_words: bool = False,
+        padding_side: str = "right",
+        pad_to_multiple_of: int | None = None,
+        return_overflowing_tokens: bool = False,
+        stride: int = 0,
     ) -> Batch:
         """Turn texts, or pairs of texts, into a batch for a model.
 
@@ -296,69 +312,105 @@ class Tokenizer:
             pairs: B strings that follow as segment 1.
             max_length: most tokens in a row; None for no limit.
             truncation: as in `encode`.
-            padding: True fills to the longest row, "max_length" to
-                `max_length`.
+            padding: True (or "longest") fills to the longest row,
+                "max_length" to `max_length`.
+            add_special_tokens: as in `encode`.
+            is_split_into_words: as in `encode`; B lists of strings.
+            padding_side: "left" pads there. Positions count from the
+                first column on: give the model `position_ids`.
+            pad_to_multiple_of: make rows longer until it divides S.
+            return_overflowing_tokens: give what `max_length` cuts
+                off rows of its own, in an `OverflowingBatch`. Of a
+                pair, `truncation` must name the one that is cut.
+            stride: tokens that such a row has in common with the one
+                before it.
 
         Returns:
             `input_ids`, `attention_mask`, `token_type_ids`, (B, S).
 
         Raises:
             TypeError: something is not a string.
-            ValueError: no texts, not as many pairs as texts, or too
-                long where nothing may be cut.
+            ValueError: no texts, not as many pairs as texts, too
+                long where nothing may be cut, or options that are
+                unknown or do not go together.
         """
-        texts = [texts] if isinstance(texts, str) else texts
-        pairs = [pairs] if isinstance(pairs, str) else pairs
-        rows = [
-            self._around(a, b)
-            for a, b in self._rows(texts, pairs, max_length, truncation)
-        ]
-        size = max(len(ids) for ids, _ in rows)
+        if stride and not return_overflowing_tokens:
+            raise ValueError(
+                f"stride is {stride}, which says nothing without "
+                "return_overflowing_tokens=True"
+            )
+        rows = self._rows(
+            texts, pairs, max_length, truncation, add_special_tokens,
+            is_split_into_words, stride if return_overflowing_tokens else None,
+        )  # fmt: skip
+        around = [self._around(a, b, add_special_tokens) for _, a, b in rows]
+        size = max(len(ids) for ids, _ in around)
         if padding == "max_length" and max_length is not None:
             size = max_length
-        elif padding is not True:
+        elif padding not in (True, "longest"):
             raise ValueError(
                 f"padding is {padding!r}: use True (to the longest), or "
                 '"max_length" together with max_length=...'
             )
-        return pad(rows, self.pad_id, size)
+        size += -size % (pad_to_multiple_of or 1)
+        batch = pad(around, self.pad_id, size, padding_side)
+        if return_overflowing_tokens:
+            batch = OverflowingBatch(*batch)
+            batch.overflow_to_sample_mapping = torch.tensor([i for i, _, _ in rows])
+        return batch
 
     def _around(
-        self, a: tokenizers.Encoding, b: tokenizers.Encoding | None
+        self,
+        a: tokenizers.Encoding,
+        b: tokenizers.Encoding | None,
+        special: bool,
     ) -> tuple[list[int], list[int]]:
         second = None if b is None else b.ids
-        return surround(a.ids, second, self.cls_id, self.sep_id)
+        if special:
+            return surround(a.ids, second, self.cls_id, self.sep_id)
+        ids = [*a.ids, *(second or [])]
+        return ids, [0] * len(a) + [1] * (len(ids) - len(a))
 
     def _rows(
         self,
-        texts: Iterable[str],
-        pairs: Iterable[str] | None,
+        texts: Text | Iterable[Text],
+        pairs: Text | Iterable[Text] | None,
         max_length: int | None,
         truncation: str | bool,
-    ) -> list[tuple[tokenizers.Encoding, tokenizers.Encoding | None]]:
-        texts = as_texts(texts, "text")
-        first = self._rust.encode_batch(texts, add_special_tokens=False)
+        special: bool,
+        split: bool,
+        stride: int | None = None,
+    ) -> list[tuple[int, tokenizers.Encoding, tokenizers.Encoding | None]]:
+        """Cut texts and pairs; rows of (number of the text, a, b)."""
+        how = {"is_pretokenized": split, "add_special_tokens": False}
+        texts = as_batch(texts, "text", split)
+        first = self._rust.encode_batch(texts, **how)
         second: Sequence[tokenizers.Encoding | None] = [None] * len(first)
         if pairs is not None:
-            pairs = as_texts(pairs, "pair")
+            pairs = as_batch(pairs, "pair", split)
             if len(pairs) != len(texts):
                 raise ValueError(
                     f"{len(texts)} texts but {len(pairs)} pairs: each "
                     "text needs its own"
                 )
-            second = self._rust.encode_batch(
-                pairs, add_special_tokens=False
-            )
-        rows = list(zip(first, second, strict=True))
-        if max_length is not None:
-            for i, (a, b) in enumerate(rows):
-                sizes = len(a), -1 if b is None else len(b)
-                room = max_length - (2 if b is None else 3)
-                keep = truncate(*sizes, room, truncation, i)
-                if keep[0] < sizes[0]:
-                    a.truncate(keep[0])
-                if b is not None and keep[1] < sizes[1]:
-                    b.truncate(keep[1])
+            second = self._rust.encode_batch(pairs, **how)
+        rows = []
+        for i, (a, b) in enumerate(zip(first, second, strict=True)):
+            rows.append((i, a, b))
+            if max_length is None:
+                continue
+            sizes = len(a), -1 if b is None else len(b)
+            count = (2 if b is None else 3) * special
+            keep = truncate(*sizes, max_length - count, truncation, i, count)
+            for one, size, stay in zip((a, b), sizes, keep, strict=True):
+                if one is None or stay >= size:
+                    continue
+                if stride is not None:
+                    check_stride(stride, stay, b is None, truncation)
+                one.truncate(stay, stride or 0)
+                if stride is not None:
+                    more = one.overflowing
+                    rows += [(i, x, b) if one is a else (i, a, x) for x in more]
         return rows
 
     def add(
@@ -461,29 +513,8 @@ class Tokenizer:
                 "vocab.txt written here: remove it, or save elsewhere"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        settings: dict[str, Any] = {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": self.lowercase,
-            "strip_accents": self.strip_accents,
-            "tokenize_chinese_chars": self.chinese,
-        }
-        settings |= {
-            f"{token[1:-1].lower()}_token": token for token in SPECIAL
-        }
-        if self._added:
-            settings["added_tokens_decoder"] = {
-                str(self._ids[token.content]): {
-                    "content": token.content,
-                    **{flag: getattr(token, flag) for flag in FLAGS},
-                }
-                for token in self._added
-            }
-        pieces = self._pieces[: self._base]
-        (folder / "vocab.txt").write_text(
-            "".join(f"{piece}\n" for piece in pieces),
-            encoding="utf-8",
-            newline="\n",
-        )
-        (folder / "tokenizer_config.json").write_text(
-            json.dumps(settings, indent=2) + "\n", encoding="utf-8"
-        )
+        write_settings(
+            folder, self._pieces[: self._base], self._ids, self._added,
+            lowercase=self.lowercase, strip_accents=self.strip_accents,
+            chinese=self.chinese,
+        )  # fmt: skip

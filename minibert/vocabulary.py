@@ -1,7 +1,7 @@
 # Written by tools/tangle.py from
 # book/source/tokens.md
 # Edit that, not this.
-"""Which pieces there are: learned from text, and checked.
+"""Which pieces there are: learned, checked, looked up.
 
 A vocabulary is a list of pieces; a piece that continues a word
 begins with `##`, and a piece's id is its place in the list.
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import tokenizers
 from tokenizers import (
     AddedToken,
+    decoders,
     models,
     normalizers,
     pre_tokenizers,
@@ -24,6 +25,31 @@ __all__ = ["SPECIAL", "train_vocabulary"]
 
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def backend(
+    vocabulary: Sequence[str],
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
+    chinese: bool = True,
+    added: Sequence[AddedToken] = (),
+) -> tokenizers.Tokenizer:
+    """Set `tokenizers` up to clean, cut, look up as BERT does."""
+    ids = {piece: i for i, piece in enumerate(vocabulary)}
+    rust = tokenizers.Tokenizer(
+        models.WordPiece(ids, unk_token="[UNK]")
+    )
+    rust.normalizer = normalizers.BertNormalizer(
+        handle_chinese_chars=chinese,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    rust.decoder = decoders.WordPiece()
+    named = {token.content for token in added}
+    rust.add_special_tokens([t for t in SPECIAL if t not in named])
+    rust.add_tokens(list(added))
+    return rust
 
 
 def check_vocabulary(

@@ -22,7 +22,8 @@ BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "device", "attention", "transformer",  # layers
-    "files", "checks", "data", "vocabulary", "tokenizer_files", "losses", "batching", "tokens",
+    "files", "checks", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
+    "losses", "batching", "tokens",
     "embeddings", "config", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
     "finetuning", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
