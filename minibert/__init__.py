@@ -15,6 +15,7 @@ HOMES = {  # module -> what of it can be imported from here; type checkers read 
     "batching": "Batch collate",
     "tokens": "Encoding Tokenizer",
     "config": "BertConfig",
+    "cards": "models",
     "bert": "BertModel BertPreTrainedModel load",
     "mlm": "BertForMaskedLM Masking fill_mask",
     "nsp": "BertForNextSentencePrediction next_sentence",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from minibert.bert import BertModel as BertModel
     from minibert.bert import BertPreTrainedModel as BertPreTrainedModel
     from minibert.bert import load as load
+    from minibert.cards import models as models
     from minibert.classification import BertForMultipleChoice as BertForMultipleChoice
     from minibert.classification import (
         BertForSequenceClassification as BertForSequenceClassification,

@@ -23,7 +23,7 @@ BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
 FLOORS = [
     "moved", "device", "attention", "transformer",  # layers
     "files", "checks", "data", "vocabulary", "tokenizer_files", "losses", "batching", "tokens",
-    "embeddings", "config", "huggingface", "weights", "bert", "counting",  # the model
+    "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
     "finetuning", "classification", "tagging", "squad", "windows", "qa",  # using it
     "sentences", "summaries", "rouge", "highlight", "inside", "export",
