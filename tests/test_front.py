@@ -46,7 +46,7 @@ def on_the_page() -> dict[str, str]:
     """Name -> module, as the table of the API page says."""
     page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
     table = page.split("## What most programs need")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| \[`minibert\.(\w+)`\]\(#minibert-(\w+)\) \| (.*) \|$", table, re.M)
+    rows = re.findall(r"^\| \[`minibert\.(\w+)`\]\(#minibert(\w+)\) \| (.*) \|$", table, re.M)
     assert all(module == anchor for module, anchor, _ in rows)
     return {name: module for module, _, names in rows for name in re.findall(r"`(\w+)`", names)}
 
