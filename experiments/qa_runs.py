@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from record import RESULTS, circumstances
 
-from minibert.__main__ import article_split
+from minibert.commands.questions import article_split
 from minibert.finetuning import fine_tune
 from minibert.qa import BertForQuestionAnswering, answer_all, best_threshold, question_rows
 from minibert.spans import Answer

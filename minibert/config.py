@@ -74,19 +74,24 @@ class BertConfig:
 
     @staticmethod
     def from_pretrained(
-        name_or_path: str | Path, **changes: Any
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        **changes: Any,
     ) -> "BertConfig":
         """Read the `config.json` of a folder, a name or a hub id.
 
         Args:
             name_or_path: as in `BertModel.from_pretrained`.
+            revision: as there.
             **changes: fields that are to differ from the file's.
 
         Raises:
             FileNotFoundError: there is none.
             TypeError, ValueError: as `from_json`, naming the file.
         """
-        folder = find_folder(name_or_path, ["config.json"])
+        wanted = ["config.json"]
+        folder = find_folder(name_or_path, wanted, revision)
         return replace(read_config(folder), **changes)
 
     def to_json(self) -> str:
@@ -99,20 +104,63 @@ class BertConfig:
 
 # What the model computes. A file that says otherwise is refused.
 FIXED: dict[str, tuple[Any, ...]] = {
-    "model_type": ("bert",),
     "hidden_act": ("gelu", "gelu_python"),  # one formula, two names
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "is_encoder_decoder": (False,),
     "add_cross_attention": (False,),
     "pruned_heads": ({},),
-    "quantization_config": (None,),
 }
 MOST = 1 << 28  # no field of a BERT is near it; products still fit
+# What else is asked for, and the class of transformers that reads it.
+ENCODER, DECODER, BOTH = "AutoModel", "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
+OTHERS = {
+    "albert": ("ALBERT", ENCODER),
+    "bart": ("BART, an encoder and a decoder", BOTH),
+    "camembert": ("CamemBERT, a RoBERTa", ENCODER),
+    "deberta": ("DeBERTa", ENCODER),
+    "deberta-v2": ("DeBERTa", ENCODER),
+    "distilbert": ("DistilBERT", ENCODER),
+    "electra": ("ELECTRA", ENCODER),
+    "gemma": ("Gemma, a decoder", DECODER),
+    "gpt2": ("GPT-2, a decoder", DECODER),
+    "llama": ("Llama, a decoder", DECODER),
+    "mistral": ("Mistral, a decoder", DECODER),
+    "modernbert": ("ModernBERT", ENCODER),
+    "mpnet": ("MPNet", ENCODER),
+    "nomic_bert": ("Nomic BERT", ENCODER),
+    "qwen2": ("Qwen2, a decoder", DECODER),
+    "qwen3": ("Qwen3, a decoder", DECODER),
+    "roberta": ("RoBERTa", ENCODER),
+    "t5": ("T5, an encoder and a decoder", BOTH),
+    "xlm-roberta": ("XLM-RoBERTa", ENCODER),
+}
+
+
+def refuse_others(extra: Mapping[str, Any]) -> None:
+    """Refuse what is no BERT, or is quantised; say what to use."""
+    kind = extra.get("model_type", "bert")
+    if kind != "bert":
+        named = kind if isinstance(kind, str) else ""
+        what, use = OTHERS.get(named, (f"a model of type {kind!r}", ENCODER))
+        raise ValueError(
+            f"this is {what} (model_type is {kind!r}), and minibert computes "
+            f"BERT alone: use transformers.{use}.from_pretrained"
+        )
+    how = extra.get("quantization_config")
+    if how is not None:
+        said = how if isinstance(how, dict) else {}
+        method = said.get("quant_method", "an unnamed method")
+        raise ValueError(
+            f"these weights are quantised by {method} (quantization_config), "
+            "and minibert reads float weights alone: take the model they "
+            "were made from, or use transformers.AutoModel.from_pretrained"
+        )
 
 
 def check_config(config: BertConfig) -> None:
     """Refuse a config that makes no BERT, naming field and value."""
+    refuse_others(config.extra)
     for one in fields(config):
         name, value = one.name, getattr(config, one.name)
         if name == "extra" or (name == "pad_token_id" and value is None):

@@ -172,6 +172,7 @@ def missing_files(folder: Path, files: Sequence[str]) -> list[str]:
 
 ANY = ["config.json", "vocab.txt", "tokenizer.json", "*.safetensors"]
 ANY += ["*.safetensors.index.json", "*.bin", "*.pt", "*.pth", "*.pkl"]
+ANY += ["*.gguf", "*.h5", "*.msgpack", "*.ckpt.index"]
 
 
 def has_model_files(folder: Path) -> bool:
@@ -335,7 +336,7 @@ def find_folder(
     """Find the folder of a name that holds what is wanted."""
     path = Path(name_or_path)
     if path.is_file():
-        refuse_pickle(path)
+        refuse_format(path)
         raise ValueError(
             f"{path} is a file: give the folder that holds it, beside "
             "its config.json"
@@ -378,3 +379,25 @@ def refuse_pickle(file: Path) -> None:
             "    state = {k: v.clone() for k, v in state.items()}\n"
             "    safetensors.torch.save_file(state, 'model.safetensors')"
         )
+
+
+FORMATS = {  # beside safetensors: what a file is, and what to do
+    ".gguf": ("GGUF, quantised weights for llama.cpp", "run it there"),
+    ".h5": ("TensorFlow's weights", "convert them with transformers 4, from_tf=True"),
+    ".index": ("a TensorFlow checkpoint", "convert it with transformers 4, from_tf=True"),
+    ".msgpack": ("Flax's weights", "convert them with transformers 4, from_flax=True"),
+}
+WEIGHTS = (*FORMATS, ".bin", ".pt", ".pth", ".pkl")
+
+
+def refuse_format(file: Path) -> None:
+    """Refuse weights that are no safetensors; say what they are."""
+    with file.open("rb") as opened:
+        kind = ".gguf" if opened.read(4) == b"GGUF" else file.suffix
+    if kind in FORMATS:
+        what, how = FORMATS[kind]
+        raise ValueError(
+            f"{file} holds {what}, and minibert reads safetensors alone: "
+            f"{how}, or take the model's safetensors"
+        )
+    refuse_pickle(file)

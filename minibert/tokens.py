@@ -469,7 +469,10 @@ class Tokenizer:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | PathLike[str]
+        cls,
+        name_or_path: str | PathLike[str],
+        *,
+        revision: str | None = None,
     ) -> "Tokenizer":
         """Load a vocabulary and what is set and added beside it.
 
@@ -481,6 +484,8 @@ class Tokenizer:
         Args:
             name_or_path: "leads-4096", the book's own vocabulary, or
                 whatever `minibert.files.resolve` finds.
+            revision: a hub id's branch, tag or commit; None for the
+                one that is pinned here, else the newest.
 
         Raises:
             FileNotFoundError: nothing of this name, or no vocabulary.
@@ -492,7 +497,8 @@ class Tokenizer:
         ships = name in {path.stem for path in own.glob("*.txt")}
         if ships and not has_model_files(Path(name)):
             return cls(read_vocabulary(own / f"{name}.txt"))
-        folder = resolve(name_or_path, ["vocab.txt|tokenizer.json"])
+        files = ["vocab.txt|tokenizer.json"]
+        folder = resolve(name_or_path, files, revision)
         file, found = read_folder(folder)
         try:
             return cls(**found)

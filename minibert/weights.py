@@ -24,11 +24,12 @@ from torch import Tensor, nn
 
 from minibert.config import BertConfig, read_config
 from minibert.files import (
+    WEIGHTS,
     errors_naming,
     file_exists,
     find_folder,
     read_json,
-    refuse_pickle,
+    refuse_format,
     shipped_names,
 )
 from minibert.huggingface import (
@@ -47,16 +48,37 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     whole = folder / "model.safetensors"
     index = folder / "model.safetensors.index.json"
     if file_exists(whole):
-        return current_names(read_safetensors(whole))
+        state = read_safetensors(whole)
+        refuse_quantised(state, whole)
+        return current_names(state)
     if file_exists(index):
-        return current_names(read_pieces(index))
+        state = read_pieces(index)
+        refuse_quantised(state, folder)
+        return current_names(state)
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".bin", ".pt", ".pth", ".pkl"):
-            refuse_pickle(file)
+        if file.suffix in WEIGHTS:
+            refuse_format(file)
     raise FileNotFoundError(
         f"there is no model.safetensors in {folder}, nor its index; "
         f"there are {sorted(file.name for file in folder.iterdir())}"
     )
+
+
+QUANTISED = (
+    "a quantised file, and minibert reads float weights alone: take the "
+    "model it was made from, or use transformers.AutoModel.from_pretrained"
+)
+# How GPTQ and AWQ, bitsandbytes and compressed-tensors name their parts.
+PARTS = "qweight qzeros g_idx SCB absmax quant_state weight_packed weight_scale"
+
+
+def refuse_quantised(state: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse numbers of one byte, and what belongs to them."""
+    for name, tensor in state.items():
+        part = any(one in PARTS.split() for one in name.split("."))
+        byte = tensor.element_size() == 1 and tensor.dtype != torch.bool
+        if part or byte:
+            raise ValueError(f"{file}: {name} is {tensor.dtype}: {QUANTISED}")
 
 
 def named_base(config: BertConfig, folder: Path) -> str | None:
@@ -98,7 +120,7 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
-        refuse_pickle(file)
+        refuse_format(file)
         size = file.stat().st_size
         raise ValueError(
             f"{file} ({size:,} bytes) is cut short or no safetensors "
@@ -298,7 +320,7 @@ def to_own_memory(
 def check_tensor(
     name: str, tensor: Tensor, wanted: Tensor, folder: Path
 ) -> None:
-    """Refuse a weight of another shape, or one that is quantised."""
+    """Refuse a weight of another shape, or of whole numbers."""
     hint = ""
     if not in_encoder(name):
         hint = ": to start it anew, give ignore_mismatched_sizes=True"
@@ -308,10 +330,7 @@ def check_tensor(
             f"makes it {tuple(wanted.shape)}{hint}"
         )
     if wanted.is_floating_point() and not tensor.is_floating_point():
-        raise ValueError(
-            f"{folder}: {name} is {tensor.dtype}: a quantised file, which "
-            "this model does not read"
-        )
+        raise ValueError(f"{folder}: {name} is {tensor.dtype}: {QUANTISED}")
 
 
 def purpose_of(name: str) -> str:

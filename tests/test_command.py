@@ -3,22 +3,26 @@
 What the commands do is tested beside the modules that do it.
 """
 
-import argparse
 import json
 import re
+import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 
-import minibert.__main__ as module
-from minibert.__main__ import main, parser
+from minibert.__main__ import main
 from minibert.checkpoints import Run
+from minibert.commands.app import app
+from minibert.commands.flags import Read, arguments, make_config
 from minibert.config import BertConfig
-from minibert.pretraining import BertForPreTraining
+from minibert.pretraining import BertForPreTraining, PretrainingConfig
 from minibert.qa import BertForQuestionAnswering
 from minibert.squad import Question, write_squad
 from minibert.tokens import Tokenizer
+from minibert.training import TrainingConfig
 
 TINY = [
     "--steps", "4", "--batch-size", "8", "--max-length", "32", "--layers", "1",
@@ -100,7 +104,7 @@ REFUSED = {
         "--whole-words true": "'true' is neither yes nor no",
         "--threads 0": "--threads: '0'",
         "--threads 9999999": "--threads: '9999999'",
-        "--vocabular": "expected one argument",
+        "--vocabular": "No such option.*--vocabulary",
     },
     TRAIN: {
         "--epochs 0": "--epochs: '0' is no number above 0",
@@ -118,7 +122,7 @@ REFUSED = {
         "--batch-size 0": "--batch-size: '0'",
         "--seed x": "--seed: 'x'",
         "--weight-decay nan": "--weight-decay: 'nan'",
-        "--steps 3": "unrecognized arguments: --steps 3",
+        "--steps 3": "No such option.*--steps",
     },
     "qa evaluate q.json --model reader": {
         "--threshold nan": "--threshold: 'nan'",
@@ -136,8 +140,8 @@ REFUSED = {
         "--count -1": "--count: '-1'",
         "--count 2.5": "--count: '2.5'",
         "--threads 0": "--threads: '0'",
-        "--model": "expected one argument",
-        "--method graph": "unrecognized arguments",
+        "--model": "requires an argument",
+        "--method graph": "No such option.*--method",
     },
 }
 
@@ -185,63 +189,106 @@ def test_what_is_not_there_is_named_before_any_text_is_read(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("write_corpus", "question_rows"):
-        monkeypatch.setattr(module, name, lambda *args, **more: pytest.fail("read"))
+    for name in ("pretraining.write_corpus", "questions.question_rows"):
+        monkeypatch.setattr(f"minibert.commands.{name}", lambda *args, **more: pytest.fail("read"))
     extra = ["--max-length", "32", "--batch-size", "8"] if words.startswith("pretrain") else []
     assert call(*words.split(), *extra) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("minibert: ") and re.search(said, line)
 
 
-def commands(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Give a parser and those of its sub-commands."""
-    yield top
-    for one in top._actions:
-        if isinstance(one, argparse._SubParsersAction):
-            for inner in one.choices.values():
-                yield from commands(inner)
+def commands(one: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Give a command and those below it, with their names."""
+    yield path.strip(), one
+    if isinstance(one, click.Group):
+        for name, inner in one.commands.items():
+            yield from commands(inner, f"{path} {name}")
 
 
 FLAGS = [
-    pytest.param(one, id=f"{each.prog.split(' ', 3)[-1]} {one.dest}")
-    for each in commands(parser())
-    for one in each._actions
-    if not isinstance(one, argparse._SubParsersAction) and one.dest != "help"
+    pytest.param(name, one, id=f"{name} {one.name}")
+    for name, command in commands(app)
+    for one in command.get_params(click.Context(command))
+    if isinstance(one, click.Option) and one.name not in ("help", "version")
 ]
+NUMBERS = [p for p in FLAGS if isinstance(p.values[1].type, Read)]
 
 
-@pytest.mark.parametrize("one", FLAGS)
-def test_every_flag_says_what_it_is_and_what_it_is_when_left_out(one: argparse.Action) -> None:
+@pytest.mark.parametrize(("command", "one"), FLAGS)
+def test_every_flag_says_what_it_is_and_what_it_is_when_left_out(
+    command: str, one: click.Option
+) -> None:
     assert one.help and len(one.help.split()) >= 3
-    if one.option_strings and one.nargs != 0:
+    if not one.is_flag:
         assert re.search(r"\(default: .+\)|\(needed\)", one.help)
         assert ("(needed)" in one.help) == one.required
 
 
-@pytest.mark.parametrize("one", [p for p in FLAGS if p.values[0].type not in (None, str, Path)])
+def test_every_command_has_an_example_that_is_one() -> None:
+    for name, command in commands(app):
+        ctx = click.Context(command, info_name=f"minibert {name}".strip())
+        text = command.get_help(ctx)
+        if isinstance(command, click.Group):
+            continue
+        (example,) = re.findall(rf"^  (minibert {name}\b.*)$", text, re.M)
+        words = shlex.split(example.split(" > ")[0])[1 + len(name.split()) :]
+        command.make_context(name, words)  # its words are right
+        assert command.get_short_help_str(200) and not command.get_short_help_str(200).endswith(
+            "..."
+        )
+
+
+def test_the_numbers_of_a_run_are_all_flags() -> None:
+    names = {one.values[1].name for one in FLAGS if one.values[0] == "pretrain"}
+    assert {one.name for one in fields(PretrainingConfig)} <= names
+    names = {one.values[1].name for one in FLAGS if one.values[0] == "qa train"}
+    assert {one.name for one in fields(TrainingConfig)} - names == {"steps", "warmup"}
+
+
+@pytest.mark.parametrize(
+    ("command", "one"), [p for p in NUMBERS if p.values[1].type.how is not str]
+)
 @pytest.mark.parametrize("text", ["nan", "", "-inf", "1e400", "-2"])
-def test_no_flag_takes_what_is_no_number(one: argparse.Action, text: str) -> None:
-    if one.dest == "threshold" and text == "-2":
-        assert one.type(text) == -2
+def test_no_flag_takes_what_is_no_number(command: str, one: click.Option, text: str) -> None:
+    if one.name == "threshold" and text == "-2":
+        assert one.type.convert(text, one, None) == -2
         return
-    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(repr(text))):
-        one.type(text)
+    with pytest.raises(click.BadParameter, match=re.escape(repr(text))):
+        one.type.convert(text, one, None)
 
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
+        ("", {}),
         ("--seed 0 --warmup 0 --weight-decay 0", {"seed": 0, "warmup": 0, "weight_decay": 0.0}),
         ("--task words", {"task": None}),
         ("--mask-probability 1", {"mask_probability": 1.0}),
-        ("--learning-rate 1e-3 --clip 0.5", {"learning_rate": 1e-3, "clip": 0.5}),
+        ("--learning-rate=1e-3 --clip 0.5", {"learning_rate": 1e-3, "clip": 0.5}),
         ("--bfloat16 no --compile no --whole-words yes", {"bfloat16": False, "whole_words": True}),
     ],
 )
 def test_what_is_right_comes_through(words: str, wanted: dict[str, object]) -> None:
-    args = parser().parse_args(["pretrain", "leads", "run", "--steps", "5", *words.split()])
-    config = module.make_config(module.PretrainingConfig, args)
-    assert config == module.PretrainingConfig(steps=5, **wanted)
+    given = ["leads", "more", "run", "--steps", "5", *words.split()]
+    args = arguments(app.commands["pretrain"].make_context("pretrain", given))
+    assert args.text == ("leads", "more") and args.folder == Path("run")
+    assert make_config(PretrainingConfig, args) == PretrainingConfig(steps=5, **wanted)
+
+
+@pytest.mark.parametrize(
+    ("words", "data"),
+    [
+        ("run", ("leadqa",)),
+        ("run --data squad", ("squad",)),
+        ("run --data leadqa squad mine.json --epochs 2", ("leadqa", "squad", "mine.json")),
+        ("--data leadqa squad --epochs 2 run", ("leadqa", "squad")),
+        ("run --data=leadqa --data squad", ("leadqa", "squad")),
+    ],
+)
+def test_several_words_for_one_flag(words: str, data: tuple[str, ...]) -> None:
+    command = app.commands["qa"].commands["train"]
+    args = arguments(command.make_context("train", words.split()))
+    assert args.data == data and args.folder == Path("run")
 
 
 def test_a_rate_that_diverges_is_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -313,9 +360,13 @@ def test_branched_from_a_checkpoint(here: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("where", "words", "said"),
     [
-        ("write_corpus", "pretrain text run --steps 4", "run holds no checkpoint yet"),
-        ("answer_all", "qa evaluate q.json --model reader", "nothing was written"),
-        ("evaluate_summaries", "sentences evaluate s.jsonl --model body", "nothing was written"),
+        ("pretraining.write_corpus", "pretrain text run --steps 4", "run holds no checkpoint yet"),
+        ("questions.answer_all", "qa evaluate q.json --model reader", "nothing was written"),
+        (
+            "summaries.evaluate_summaries",
+            "sentences evaluate s.jsonl --model body",
+            "nothing was written",
+        ),
     ],
 )
 def test_stopped_before_anything_was_kept(
@@ -329,7 +380,7 @@ def test_stopped_before_anything_was_kept(
     def stop(*args: object, **more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, where, stop)
+    monkeypatch.setattr(f"minibert.commands.{where}", stop)
     (here / "s.jsonl").write_text(
         '{"article": "A dog ran.", "summary": "A dog."}\n', encoding="utf-8"
     )
@@ -345,7 +396,7 @@ def test_memory_is_named_and_other_faults_are_not_hidden(
         def write(*args: object) -> None:
             raise error
 
-        monkeypatch.setattr(module, "write_corpus", write)
+        monkeypatch.setattr("minibert.commands.pretraining.write_corpus", write)
 
     words = ["pretrain", "text", "run", "--steps", "4"]
     for kind in (MemoryError, RuntimeError):
@@ -366,7 +417,7 @@ def test_scores_first_then_the_answers_in_any_letters(
     names = ["é", "東京", "half \ud83d", "🐕"]
     write = [Question(n, "", "Who bit?", context, ("The dog",), (0,)) for n in names]
     said = here / "said.json"
-    monkeypatch.setattr(module, "read_squad", lambda path: write)
+    monkeypatch.setattr("minibert.commands.questions.read_squad", lambda path: write)
     assert call("qa", "evaluate", "q.json", "--model", "reader", "--predictions", "said.json") == 0
     assert "exact match" in capsys.readouterr().out
     text = said.read_bytes().decode("utf-8")

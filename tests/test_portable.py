@@ -41,7 +41,7 @@ def lacks_encoding(call: ast.Call) -> bool:
     if is_true(named.get("text")) or is_true(named.get("universal_newlines")):
         return True
     if name in ("read_text", "write_text"):
-        # `read_text` of minibert.__main__ is no method: it reads documents by their name
+        # `read_text` of `pretrain` is no method: it reads documents by name
         return method and len(call.args) < 1 + (name == "write_text")
     if name in ("TextIOWrapper", "fdopen", "getoutput", "getstatusoutput"):
         return True

@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from minibert import qa
-from minibert.__main__ import article_split, main
+from minibert.__main__ import main
 from minibert.bert import BertModel
+from minibert.commands.questions import article_split
 from minibert.config import BertConfig
 from minibert.files import resolve
 from minibert.highlight import highlight

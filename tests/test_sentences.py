@@ -547,8 +547,7 @@ def test_blank_lines_are_left_out_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flag", ["--count", "--threads"])
 @pytest.mark.parametrize("number", ["0", "-1", "two"])
 def test_bad_numbers(flag: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["sentences", "evaluate", "no such file", flag, number])
+    assert main(["sentences", "evaluate", "no such file", flag, number]) == 2
     assert "whole number of 1 or more" in capsys.readouterr().err
 
 

@@ -17,14 +17,14 @@ import tangle
 from source import ROOT, exported, read, sources
 
 PACKAGE = ROOT / "minibert"
-# Printed in no chapter: the book's drawings, the command line, the names of before.
+# Printed in no chapter: the drawings, the command (and commands/), the names of before.
 BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "device", "attention", "transformer",  # layers
     "files", "checks", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
     "losses", "batching", "tokens",
-    "embeddings", "config", "huggingface", "weights", "bert", "counting",  # the model
+    "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
     "finetuning", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
     "sentences", "summaries", "rouge", "highlight", "inside", "export",

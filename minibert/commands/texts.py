@@ -1,0 +1,160 @@
+"""The work of the commands on texts. What computes is imported where it is needed."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+from minibert.commands.flags import check_file, refuse, show
+from minibert.files import read_text
+
+__all__: list[str] = []
+
+
+def read_file(name: str) -> str:
+    """Read a file of UTF-8, or standard input for "-".
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is not UTF-8.
+    """
+    if name != "-":
+        return read_text(Path(name))
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input is not UTF-8: {error.reason}") from None
+
+
+def read_lines(name: str) -> list[str]:
+    """Read the lines that hold a word.
+
+    Raises:
+        OSError, ValueError: as `read_file`; or there is none.
+    """
+    lines = [line.strip() for line in read_file(name).splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{'standard input' if name == '-' else name} has no line with a word")
+    return lines
+
+
+def given_text(text: str) -> str:
+    """Give a text, or what standard input holds for "-"."""
+    return read_file("-").strip() if text == "-" else text
+
+
+def answer_question(args: SimpleNamespace) -> None:
+    """Do `minibert answer`."""
+    from minibert.qa import answer
+
+    text = read_file(args.file)
+    one = answer(args.question, text, model=args.model, threshold=args.threshold, others=0)
+    show(one.text, args.as_json, **one._replace(others=())._asdict())
+
+
+def summarize_text(args: SimpleNamespace) -> None:
+    """Do `minibert summarize`."""
+    from minibert.summaries import METHODS, summarize
+
+    if args.method not in METHODS:
+        refuse(f"--method: {args.method!r} is none of {', '.join(METHODS)}")
+    text = read_file(args.file)
+    found = summarize(text, args.count, method=args.method, model=args.model)
+    for at in found.chosen:
+        weight = float(found.weights[at])
+        show(found.sentences[at], args.as_json,
+             sentence=at, weight=weight, text=found.sentences[at])  # fmt: skip
+
+
+def embed_lines(args: SimpleNamespace) -> None:
+    """Do `minibert embed`."""
+    from minibert.sentences import embed
+
+    lines = read_lines(args.file)
+    for line, vector in zip(lines, embed(lines, model=args.model), strict=True):
+        numbers = [round(float(one), 6) for one in vector]
+        show("\t".join(map(str, numbers)), args.as_json, text=line, vector=numbers)
+
+
+def paragraphs(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Give the paragraphs of a folder's .txt files."""
+    for file in sorted(one for one in folder.rglob("*") if one.suffix.lower() == ".txt"):
+        for part in read_text(file).split("\n\n"):
+            if text := " ".join(part.split()):
+                yield file, text
+
+
+def search_folder(args: SimpleNamespace) -> None:
+    """Do `minibert search`."""
+    if not args.folder.is_dir():
+        raise NotADirectoryError(f"{args.folder} is no folder")
+    found = list(paragraphs(args.folder))
+    if not found:
+        raise FileNotFoundError(f"no .txt file with a word in {args.folder}")
+    from minibert.sentences import embed, nearest
+
+    vectors = embed([text for _, text in found], model=args.model, progress=True)
+    (query,) = embed([args.question], model=args.model)
+    for at, near in zip(*nearest(query, vectors, args.count), strict=True):
+        file, text = found[at]
+        show(f"{near:.2f}  {file}: {text}", args.as_json,
+             file=str(file), similarity=round(float(near), 4), text=text)  # fmt: skip
+
+
+def fill_blanks(args: SimpleNamespace) -> None:
+    """Do `minibert fill`."""
+    from minibert.mlm import fill_mask
+
+    blanks = fill_mask(given_text(args.text), args.count, model=args.model)
+    for at, blank in enumerate(blanks):
+        if at and not args.as_json:
+            print()
+        for word, chance in zip(blank.words, blank.probabilities, strict=True):
+            show(f"{chance:.3f}  {word}", args.as_json,
+                 blank=at, word=word, probability=round(chance, 6))  # fmt: skip
+
+
+def classify_lines(args: SimpleNamespace) -> None:
+    """Do `minibert classify`."""
+    import warnings
+
+    from minibert.bert import load
+    from minibert.classification import BertForSequenceClassification, classify
+
+    with warnings.catch_warnings():  # a random head names classes, too
+        warnings.filterwarnings("error", r"(?s).*not in the file, so random", UserWarning)
+        try:
+            loaded = load(BertForSequenceClassification, args.model)
+        except (UserWarning, ValueError) as error:
+            if isinstance(error, ValueError) and "names no classes" not in str(error):
+                raise
+            refuse(f"{args.model} has no trained classification head: fine-tune one first")
+    for line in read_lines(args.file):
+        classes = classify(line, model=loaded)
+        best = max(classes, key=lambda name: classes[name])
+        show(f"{classes[best]:.3f}  {best}", args.as_json, text=line, classes=classes)
+
+
+def draw_attention(args: SimpleNamespace) -> None:
+    """Do `minibert attention`."""
+    from minibert.inside import attend, attention_view
+
+    text = given_text(args.text)
+    check_file(args.page)
+    view = attention_view(attend(text, model=args.model))
+    page = '<!doctype html><meta charset="utf-8"><title>Attention</title>\n' + view
+    args.page.write_text(page, encoding="utf-8")
+    print(f"The page is {args.page}")
+
+
+def list_models(as_json: bool) -> None:
+    """Do `minibert models`."""
+    from minibert.cards import models
+
+    found = models()
+    if not as_json:
+        print(found)
+        return
+    for one in found:
+        figures = [figure._asdict() for figure in one.figures]
+        show("", True, **one._replace(figures=())._asdict() | {"figures": figures})
