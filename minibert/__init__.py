@@ -25,7 +25,8 @@ HOMES = {  # module -> what of it can be imported from here; type checkers read 
     "finetuning": "FineTuningData fine_tune for_trainer predict text_row",
     "classification": "BertForMultipleChoice BertForSequenceClassification classify",
     "tagging": "BertForTokenClassification tag tag_row",
-    "qa": "Answer BertForQuestionAnswering answer answer_all question_rows",
+    "spans": "Answer",
+    "qa": "BertForQuestionAnswering answer answer_all question_rows",
     "sentences": "embed nearest",
     "summaries": "Summary summarize",
     "inside": "attention_view",
@@ -66,13 +67,13 @@ if TYPE_CHECKING:
     from minibert.pretraining import BertForPreTraining as BertForPreTraining
     from minibert.pretraining import PretrainingConfig as PretrainingConfig
     from minibert.pretraining import pretrain as pretrain
-    from minibert.qa import Answer as Answer
     from minibert.qa import BertForQuestionAnswering as BertForQuestionAnswering
     from minibert.qa import answer as answer
     from minibert.qa import answer_all as answer_all
     from minibert.qa import question_rows as question_rows
     from minibert.sentences import embed as embed
     from minibert.sentences import nearest as nearest
+    from minibert.spans import Answer as Answer
     from minibert.summaries import Summary as Summary
     from minibert.summaries import summarize as summarize
     from minibert.tagging import BertForTokenClassification as BertForTokenClassification

@@ -243,7 +243,7 @@ def new_model_options(command: Decorated) -> Decorated:
               f"(default: {NEW['layers']})")  # fmt: skip
 @click.option("--branch-from", type=PATH, metavar="RUN/step-N",
               help="another run's checkpoint to start from, with the same flags "
-              "but for the rate, --clip, --steps, --seed ...")  # fmt: skip
+              "but for the rate, --clip, --steps, --seed (default: none)")  # fmt: skip
 @new_model_options
 @click.pass_context
 def pretrain(ctx: click.Context, /, **_: Any) -> None:
