@@ -78,8 +78,8 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
         Boolean, (B, 1, 1, S) or (B, 1, S, S).
 
     Raises:
-        ValueError: another rank, or, where `can_look`, values other
-            than 0 and 1.
+        ValueError: another rank, or values other than 0 and 1
+            (not looked for in training on a GPU).
     """
     if attention_mask.ndim not in (2, 3):
         raise ValueError(

@@ -285,7 +285,7 @@ class Transformer(nn.Module):
     Args:
         source_size: how many different source tokens there are.
         target_size: how many different target tokens there are.
-        layers: of the encoder, and of the decoder.
+        layers: of the encoder, and as many of the decoder.
         hidden_size: H.
         num_heads: A, a divisor of H.
         intermediate_size: the feed-forward's inner size.
@@ -338,7 +338,7 @@ class Transformer(nn.Module):
     def decode(
         self, target: Tensor, memory: Tensor, memory_mask: Tensor
     ) -> Tensor:
-        """Score the token after each: (B, S) -> (B, S, V)."""
+        """Score what follows each token: (B, S) -> (B, S, V)."""
         mask = causal_mask(target.shape[1], target.device)
         x = self.embed(self.target, target)
         x = self.decoder(x, memory, mask, memory_mask)
