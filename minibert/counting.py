@@ -221,6 +221,7 @@ def saved_bytes(
         Bytes in distinct storages. Works on `meta` too, where a
         model of any size costs nothing.
     """
+    # _cdata is a storage's address.
     own = {p.untyped_storage()._cdata for p in model.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -255,8 +256,9 @@ def activations(
         config: the model's numbers; its dropouts count.
         batch: B.
         length: S, with the padding.
-        device: "cuda", where what a dropout drew takes a byte, or
-            "cpu", where it takes as much as what it falls on.
+        device: "cuda", where an entry of a dropout's mask takes a
+            byte, or "cpu", where it takes as much as the number it
+            falls on.
         autocast: matrix products in float16 or bfloat16.
         fused: whether attention goes without its (S, S) maps.
             None takes PyTorch's path: fused, except on the CPU
@@ -338,10 +340,11 @@ def memory(
 ) -> dict[str, int]:
     """Count the bytes of training with Adam, weights in float32.
 
-    The arguments and errors are those of `activations`. In the
-    backward pass gradients come while activations go, so the peak
-    stays below the sum; what a head adds is not counted here.
-    An optimizer's step has scratch of its own.
+    The arguments and errors are those of `activations`. Under
+    autocast the matrices' half-precision copies are a part too.
+    During the backward pass the peak stays below the sum, because
+    gradients come while activations go. Not counted are what a
+    head adds and the working memory of the optimizer's step.
 
     >>> memory(BertConfig(), 8, 128)["activations"] // 2**20
     601
@@ -369,10 +372,10 @@ def flops(config: BertConfig, length: int) -> dict[str, int]:
     """Count the forward pass's operations for one token.
 
     A multiplication and an addition count as two. Norms, softmax,
-    GELU and the lookups are left out, and so are the pooler, which
-    works once a text, and the heads: that of masked words adds
-    2 H (H + V) a word that is asked for. Training takes three times
-    as many.
+    GELU and the lookups are left out. So are the pooler, which
+    works once a text, and the heads; the masked-word head adds
+    2 H (H + V) for each word it has to guess. Training takes three
+    times as many.
 
     Args:
         config: the model's numbers.

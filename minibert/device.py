@@ -44,9 +44,9 @@ def best_device() -> torch.device:
 def can_look(tensor: Tensor) -> bool:
     """Whether a check may look at values.
 
-    Not on the meta device or while compiling, where there are none;
-    not while gradients are recorded on a GPU, which would stand
-    still for it.
+    False on the meta device and while `torch.compile` traces: no
+    values there. False on a GPU while gradients are recorded: the
+    program would have to wait for the GPU.
     """
     if tensor.is_meta or torch.compiler.is_compiling():
         return False

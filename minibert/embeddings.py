@@ -66,7 +66,7 @@ class Embeddings(nn.Module):
             position_ids: (B, S) or (1, S) rows of the position
                 table; 0, 1, 2, ... where absent.
             inputs_embeds: (B, S, H) in place of the token table's
-                rows; `input_ids` is then None.
+                rows, say changed ones; `input_ids` is then None.
 
         Returns:
             (B, S, H).

@@ -3,8 +3,9 @@
 # Edit that, not this.
 """Fine-tuning: a model with a head, trained on labelled rows.
 
-A row is what the model is called with: a dict of `input_ids` and
-what stands beside them. Shapes: `B` rows, `S` sequence, `C` classes.
+A row holds the arguments of a model's `forward`: a dict of
+`input_ids` and what stands beside them. Shapes: `B` rows, `S`
+sequence, `C` classes.
 """
 
 import json

@@ -112,7 +112,7 @@ def attend(
 
     Raises:
         TypeError: not a string, or a model that is no BertModel:
-            of one with a head on it, give `model.bert`.
+            where a classifier is on top, give `model.bert`.
 
     >>> attend("The dog bit the man.").weights.shape
     (6, 12, 8, 8)
@@ -224,8 +224,9 @@ def head_measures(
     What share of its attention does a token give to the one before
     it, the one after it, itself, others of the same piece, [CLS],
     [SEP], the other segment; and how evenly is it spread, from 0,
-    all on one, to 1? The rows of [CLS] and [SEP] do not count;
-    `same` takes tokens whose piece occurs again, or is nan.
+    all on one, to 1? The rows of [CLS] and [SEP] do not count.
+    `same piece` is measured only on tokens whose piece occurs
+    again, and is nan where there is none.
 
     Raises:
         ValueError: no token but [CLS] and [SEP].
@@ -399,7 +400,7 @@ def switch_off(
     `transformers`.
 
     Args:
-        model: a BertModel, or one with a head on it.
+        model: a BertModel, or a model with one inside.
         heads: for a layer, which of its heads; both from 0 on.
 
     Raises:

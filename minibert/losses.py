@@ -93,7 +93,7 @@ def position_loss(scores: Tensor, positions: Tensor | None, which: str) -> Tenso
 
     Raises:
         TypeError, IndexError: as there.
-        ValueError: none, or not one a row.
+        ValueError: no positions, or not one for each row.
     """
     name = f"{which}_positions"
     if positions is None:

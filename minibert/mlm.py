@@ -52,7 +52,7 @@ def check_share(probability: float) -> float:
 
 
 def sort_pieces(pieces: Sequence[str]) -> tuple[Tensor, ...]:
-    """Say which of V pieces are special, and which go on a word.
+    """Say which of V pieces are special, and which continue a word.
 
     Returns:
         Both (V,), and the ids that may be drawn at random.
@@ -78,7 +78,7 @@ class Masking:
         ValueError: a probability outside of 0 to 1.
 
     Source: Devlin et al. 2019, section 3.1, task 1; whole words
-    as in the repository's release of May 31st, 2019.
+    as in the release of May 31st, 2019, of google-research/bert.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ def draw_by_word(chance: Tensor, inner: Tensor) -> Tensor:
 
     Args:
         chance: (B, S), a draw for each piece.
-        inner: (B, S), True where a piece goes on with a word.
+        inner: (B, S), True where a piece continues a word.
     """
     place = torch.arange(chance.shape[1])
     first = (place * ~inner).cummax(1).values  # (B, S)

@@ -42,9 +42,10 @@ class Corpus(NamedTuple):
         tokens: (T,) ids, without special tokens.
         sentences: (s + 1,) where each sentence begins in `tokens`,
             and T at the end.
-        chunks: (K, 3) runs of sentences of one document that fill a
-            row: first sentence, the one after the last, document.
-            Each has at least two sentences, where pairs are wanted.
+        chunks: (K, 3), a line for each chunk: a run of sentences of
+            one document that fills a row. The columns: its first
+            sentence, the one after its last, the document. A chunk
+            has at least two sentences, where pairs are wanted.
     """
 
     tokens: NDArray[np.integer]
@@ -194,8 +195,8 @@ def draw_pairs(
     """Cut chunks in two, and replace half of the second parts.
 
     Args:
-        corpus: of two documents or more; with a task, one that was
-            built for pairs.
+        corpus: at least two documents. Unless `task` is None,
+            `build_corpus` must have made it with pairs=True.
         rows: (n,) which chunks.
         max_length: tokens in a row, special ones included.
         chance: where to draw from.

@@ -187,9 +187,9 @@ POOL = 32  # batches that are sorted by length together
 class PretrainingData:
     """Rows of a corpus, masked: the pieces of any step.
 
-    An epoch passes through every chunk once, in its own order.
-    Where a chunk is cut, what follows and what is masked differs
-    each time. Rows of like length share a batch.
+    Each epoch takes every chunk once, in another order. Where a
+    chunk is cut, what follows it and what is masked differ each
+    time. Rows of similar length share a batch.
 
     Args:
         corpus: in memory or on disk.
@@ -240,7 +240,7 @@ class PretrainingData:
         return chunks
 
     def pairs(self, step: int) -> Pairs:
-        """Give the pairs of a step: `batch_size` of like length."""
+        """Give the pairs of a step: `batch_size` of similar length."""
         number = step // POOL
         if self.pool[0] != number:
             config = self.config

@@ -101,8 +101,8 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
         Raises:
             TypeError, ValueError, IndexError: as in `BertModel`;
-                positions of another type, shape or range, or one
-                of the two alone.
+                also if positions have the wrong type, shape or
+                range, or if only one of the two is given.
         """
         output = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids,
@@ -139,7 +139,7 @@ def answer_all(
 ) -> list[Answer]:
     """Answer many questions; what is right is not looked at.
 
-    Windows of like length are computed together. A question or a
+    Windows of similar length are computed together. A question or a
     text without a token gets an empty answer.
 
     Args:
@@ -303,7 +303,7 @@ def question_rows(
 def best_threshold(
     questions: Sequence[Question], answers: Sequence[Answer]
 ) -> tuple[float, float]:
-    """Choose from which `no_answer` on a text does not say.
+    """Choose the value of `no_answer` above which a text does not say.
 
     Args:
         questions: of a dev set, some without an answer.

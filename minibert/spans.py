@@ -41,10 +41,10 @@ def best_spans(
         count: how many to find, 1 or more.
 
     Returns:
-        Scores, first and last columns, (B, count) each, the best
-        first, of equals the one that begins first, then the
-        shorter; fewer where there are fewer pairs of columns, and
-        -inf where the pair is no span.
+        Scores, first columns and last columns, (B, count) each, in
+        falling order; of equal scores the span that begins earlier,
+        then the shorter. Fewer than `count` if there are fewer
+        pairs of columns; a pair that is no span scores -inf.
     """
     rows, size = start.shape
     longest = min(longest, size)
@@ -72,11 +72,11 @@ class Answer(NamedTuple):
         start: the character where it begins.
         end: the one after its last.
         score: start's logit plus end's.
-        probability: of this span, among no answer and all that may
-            begin and end in one window, each beginning in the one
-            that is believed.
+        probability: of this span, or of no answer where `text` is "": its share among no answer
+            and all pairs of a start and an end in one window. A start counts only in the window
+            that is trusted for it.
         no_answer: the score of no answer, less that of the best
-            span: above the threshold, the text does not say.
+            span: if above the threshold, the text does not say.
         others: the next best ones.
     """
 
@@ -157,10 +157,10 @@ def merge_windows(parts: Sequence[WindowScores]) -> WindowScores:
 def read_windows(
     windows: Sequence[Windows], score: Score, *, longest: int, count: int, batch_size: int
 ) -> list[WindowScores | None]:
-    """Score the windows of many questions, those of like length together.
+    """Score the windows of many questions, those of similar length together.
 
-    A token's start counts only in the window that is believed
-    about it (`trusted_window`).
+    A token's start counts only in the window that is trusted
+    for it (`trusted_window`).
 
     Args:
         windows: of each question, by `cut_windows`.

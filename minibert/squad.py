@@ -44,8 +44,8 @@ __all__ = [
 def normalise_answer(text: str) -> str:
     """Take away what counts for nothing when answers are compared.
 
-    Case, ASCII punctuation, the words *a*, *an* and *the*, and
-    spaces but one.
+    What stays is in lower case, without ASCII punctuation, without
+    *a*, *an* and *the*, and with one space between words.
 
     Source: the official evaluation script of SQuAD.
     """
@@ -55,7 +55,7 @@ def normalise_answer(text: str) -> str:
 
 
 def exact_match(prediction: str, answer: str) -> float:
-    """Give 1 where the two are one after `normalise_answer`."""
+    """Give 1 if both are equal after `normalise_answer`, else 0."""
     same = normalise_answer(prediction) == normalise_answer(answer)
     return float(same)
 
@@ -63,8 +63,8 @@ def exact_match(prediction: str, answer: str) -> float:
 def f1(prediction: str, answer: str, version: str = "1.1") -> float:
     """Give the F1 of the words that two answers share, 0 to 1.
 
-    Where one of the two has no word left, version "2.0" gives 1 if
-    neither has, "1.1" gives 0.
+    If one or both have no word left, version "1.1" gives 0;
+    version "2.0" gives 1 if both have none, else 0.
     """
     found = normalise_answer(prediction).split()
     wanted = normalise_answer(answer).split()

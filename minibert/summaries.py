@@ -245,13 +245,14 @@ def summarize(
     A sentence that occurs twice, letter for letter, is one: its
     first place counts. A text with no more than `count` different
     sentences is its own summary. Of a sentence longer than 256
-    tokens the beginning is read. A part without a word (*1.*) or of
-    a word and a number (*Step 1.*) belongs to the sentence
+    tokens the beginning is read. In a text, a bare number (*1.*) or
+    a word with its number (*Step 1.*) is joined to the sentence
     after it.
 
     Args:
-        text: of any length, or a list of its sentences; a
-            sentence without a word is not chosen.
+        text: of any length, or a list of its sentences; an item
+            that is no more than a number, or a word with one, is
+            chosen only where all items are such.
         count: sentences in the summary.
         method: "graph", "centroid" or "clusters"; "first" and
             "random" to compare with.

@@ -75,9 +75,9 @@ def tag_row(
 ) -> dict[str, Any]:
     """Turn a text, and what is tagged in it, into a row.
 
-    A word that overlaps a span has its tag: B-... the first one,
-    I-... the others, O the words outside. The label stands on the
-    word's first piece; its other pieces have none.
+    A word that overlaps a span gets the span's tag: B-... for the
+    first word, I-... for the others. Words outside get O. The
+    label stands on a word's first piece; other pieces have IGNORE.
 
     Args:
         text: what is beyond `max_length` tokens is cut off.
@@ -87,8 +87,8 @@ def tag_row(
         max_length: tokens, [CLS] and [SEP] included.
 
     Raises:
-        ValueError: a span outside of the text, or a tag without a
-            name.
+        ValueError: a span outside of the text, or a tag that is
+            not in `labels`.
     """
     encoding = tokenizer.encode(text, max_length=max_length)
     tags = [IGNORE] * len(encoding.ids)

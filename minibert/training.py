@@ -113,8 +113,8 @@ class Microbatch(NamedTuple):
 
     Attributes:
         inputs: what the model is called with.
-        counts: for each loss of the model's output, by field name,
-            over how many things it is a mean.
+        counts: by the field name of a loss in the model's output,
+            how many things (masked words, pairs) it averages.
     """
 
     inputs: dict[str, Tensor]
@@ -122,7 +122,7 @@ class Microbatch(NamedTuple):
 
 
 class Processes(NamedTuple):
-    """Who computes: this one, of how many, and on what."""
+    """Who computes: process `rank`, from 0, of `world`, on `device`."""
 
     rank: int
     world: int
@@ -165,7 +165,7 @@ class Precision(NamedTuple):
 def choose_precision(
     bfloat16: bool | None, device: torch.device
 ) -> Precision:
-    """Make it of what a config says; None is `best_dtype`."""
+    """Make a `Precision` from a config's setting; None is `best_dtype`."""
     dtype = best_dtype(device)
     if bfloat16 and dtype != torch.bfloat16:
         dtype = torch.bfloat16
@@ -264,8 +264,9 @@ def backward(
 ) -> dict[str, Tensor]:
     """Add up the gradients of a step, piece by piece.
 
-    Each loss is the mean over the whole step, wherever its pieces
-    lie: a piece's own mean counts by its share.
+    Each loss is the mean over the whole step, on whichever process
+    its pieces are: a piece's mean is weighted by its share of the
+    count.
 
     Args:
         model: in training mode.
@@ -290,7 +291,7 @@ def backward(
                 * (count / max(totals[name], 1))
                 for name, count in piece.counts.items()
             }
-            # processes are averaged, and a sum is wanted
+            # DDP averages over processes; times world: the sum
             loss = sum(parts.values()) * world
             precision.scaler.scale(loss).backward()
         for name, part in parts.items():
@@ -360,13 +361,14 @@ def train(
         folder: for the log (`log.jsonl`) and checkpoints; None
             keeps nothing.
         evaluate: called with the model in eval mode, gives numbers.
-        settings: more that a checkpoint must agree with, beside the
-            starting weights, such as a `digest` of the rows.
+        settings: further facts that must be the same when a run is
+            resumed, such as a `digest` (checksum) of the rows; the
+            starting weights are always checked.
         enough: called with the log before each step; true ends the
             run there.
         branch_from: another run's checkpoint, `RUN/step-00000500`,
-            to start from; only the numbers in `BRANCHED` of
-            `minibert.checkpoints` may differ from that run's.
+            to start from; only the settings listed in `BRANCHED`
+            of `minibert.checkpoints` may differ from that run's.
         progress: whether to show a bar.
 
     Returns:
@@ -375,8 +377,8 @@ def train(
 
     Raises:
         ValueError: `folder` holds a run of another config, of other
-            settings, or from other starting weights; a branch of
-            another run, or without a folder.
+            settings, or from other starting weights; a branch that
+            changes more than `BRANCHED`, or has no folder.
         FileNotFoundError: no such checkpoint to branch from.
         OSError: a checkpoint could not be written; the one before
             is whole.

@@ -32,9 +32,9 @@ def find_tokens(
     """Find the tokens of the characters `start` to `end`.
 
     Returns:
-        The first and the last token that has one of them; None
-        where none has. Where an end lies inside a token, the whole
-        token is taken.
+        The first and the last token that overlaps those characters;
+        None where no token does. Where an end lies inside a token,
+        the whole token is taken.
     """
     tokens = enumerate(offsets)
     inside = [i for i, (a, b) in tokens if a < end and b > start]
@@ -81,7 +81,7 @@ def cut_windows(
         context: of any length.
         tokenizer: the model's.
         max_length: tokens in a row.
-        doc_stride: tokens of the text from one window's begin to
+        doc_stride: tokens of the text from one window's start to
             the next one's; None takes a third of `max_length`.
 
     Raises:
@@ -111,9 +111,9 @@ def cut_windows(
 def trusted_window(
     spans: Sequence[tuple[int, int]], count: int
 ) -> NDArray[np.int64]:
-    """Give, for each of `count` tokens, the window to believe.
+    """Give, for each of `count` tokens, the window to trust.
 
-    It is the one that shows most of the text on the token's poorer
+    It is the one that shows most of the text on the token's shorter
     side, with a hundredth of its length added; of equals the first.
 
     Source: `_check_is_max_context` in `run_squad.py`.
