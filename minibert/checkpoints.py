@@ -23,6 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from minibert.checks import brief
+from minibert.files import read_json
 from minibert.weights import own_memory
 
 __all__: list[str] = []
@@ -79,12 +81,14 @@ class Run:
             try:
                 tensors, state = read_checkpoint(path)
             except (SafetensorError, OSError, ValueError) as error:
-                broken.append(f"{path}: {error}")
+                broken.append(f"{path}: {brief(error)}")
                 continue
             self.check_settings(state["config"])
-            put_tensors(tensors, model, optimiser)
-            if scale := state.get("scaler"):
-                scaler.load_state_dict(scale)
+            try:
+                put_state(tensors, state, model, optimiser, scaler)
+            except ValueError as error:
+                broken.append(f"{path} {brief(error)}")
+                continue
             if broken:
                 warnings.warn(
                     f"{'; '.join(broken)}. Going on from {path.name}",
@@ -117,18 +121,15 @@ class Run:
         except (SafetensorError, ValueError) as error:
             there = [x.name for x in list_checkpoints(origin.parent)]
             raise ValueError(
-                f"{origin} cannot be read ({error}); checkpoints there: "
+                f"{origin} cannot be read ({brief(error)}); checkpoints there: "
                 f"{', '.join(there)}"
             ) from error
         step = state["step"]
         check_branch(origin, step, state["config"], self.settings)
-        saved = {k: tuple(v.shape) for k, v in tensors.items() if k.startswith("model.")}
-        own = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}
-        if differ := find_differences(saved, own):
-            raise ValueError(f"{origin} is of another model: {'; '.join(differ)}")
-        put_tensors(tensors, model, optimiser)
-        if scale := state.get("scaler"):
-            scaler.load_state_dict(scale)
+        try:
+            put_state(tensors, state, model, optimiser, scaler)
+        except ValueError as error:
+            raise ValueError(f"{origin} {error}") from None
         if int(os.environ.get("RANK", "0")) == 0:
             lines = read_lines(origin.parent / LOG, step) or [{"step": step}]
             lines[-1][ORIGIN] = self.settings[ORIGIN]
@@ -158,7 +159,7 @@ class Run:
             hint = ", which branch_from lets start at one of its checkpoints"
         if differ:
             raise ValueError(
-                f"{self.folder} holds another run: {'; '.join(differ)}. "
+                f"{self.folder} holds another run: {brief('; '.join(differ), 1500)}. "
                 f"Use what it began with, or another folder{hint}"
             )
 
@@ -260,7 +261,8 @@ def find_differences(
         if isinstance(old, dict) and isinstance(new, dict):
             differ += [f"{name}.{text}" for text in find_differences(old, new)]
         elif old != new:
-            differ.append(f"{name} was {old!r} and is {new!r}")
+            old, new = brief(repr(old)), brief(repr(new))
+            differ.append(f"{name} was {old} and is {new}")
     return differ
 
 
@@ -272,7 +274,7 @@ def check_branch(
     fixed = [{k: v for k, v in x.items() if k not in free} for x in (saved, own)]
     if differ := find_differences(*fixed):
         raise ValueError(
-            f"{origin} is of another run: {'; '.join(differ)}. A branch "
+            f"{origin} is of another run: {brief('; '.join(differ), 1500)}. A branch "
             f"changes {', '.join(BRANCHED)}; for more, begin with its weights"
         )
     if step >= own["steps"]:
@@ -283,13 +285,18 @@ def check_branch(
 
 
 def read_lines(log: Path, step: int) -> list[dict[str, Any]]:
-    """Read a log up to a step; a line that was cut short is dropped."""
+    """Read a log up to a step; what is no line of one is dropped."""
     lines = []
     if log.exists():
-        for text in log.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
+        for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
                 lines.append(json.loads(text))
-    return [line for line in lines if line["step"] <= step]
+    return [
+        line for line in lines
+        if isinstance(line, dict)
+        and isinstance(line.get("step"), int)
+        and line["step"] <= step
+    ]  # fmt: skip
 
 
 def only_numbers(lines: list[dict[str, Any]]) -> list[dict[str, float]]:
@@ -363,6 +370,44 @@ def put_tensors(
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint's tensors and its `state.json`."""
-    state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    """Read a checkpoint's tensors and its `state.json`.
+
+    Raises:
+        SafetensorError, OSError, ValueError: it is broken.
+    """
+    state = read_json(path / STATE)
+    step, config = state.get("step"), state.get("config")
+    if not isinstance(step, int) or not isinstance(config, dict):
+        raise ValueError(f"{path / STATE} has no step and no config")
     return load_file(path / TENSORS), state
+
+
+def put_state(
+    tensors: dict[str, Tensor],
+    state: dict[str, Any],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Put a checkpoint into what is trained, if all of it fits.
+
+    Raises:
+        ValueError: it is of another model, or damaged.
+    """
+    saved = {k: tuple(v.shape) for k, v in tensors.items() if k.startswith("model.")}
+    own = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}
+    if differ := find_differences(saved, own):
+        raise ValueError(f"is of another model: {brief('; '.join(differ), 1500)}")
+    for name, parameter in model.named_parameters():
+        for kind in ("exp_avg", "exp_avg_sq"):
+            mean = tensors.get(f"optimiser.{kind}.{name}", parameter)
+            if mean.shape != parameter.shape:
+                raise ValueError(f"has a mean {tuple(mean.shape)} for {name}")
+    scale = state.get("scaler")
+    if scale and scaler.is_enabled():
+        names = scaler.state_dict().keys()
+        right = isinstance(scale, dict) and scale.keys() == names
+        if not right or not all(type(x) in (int, float) for x in scale.values()):
+            raise ValueError(f"has the loss scale {brief(scale)}, not numbers for {[*names]}")
+        scaler.load_state_dict(scale)
+    put_tensors(tensors, model, optimiser)

@@ -54,3 +54,11 @@ def check_whole(name: str, value: int, least: int, most: int | None = None) -> i
         end = "or more" if most is None else f"to {most}"
         raise ValueError(f"{name} is {value}, not {least} {end}")
     return int(value)
+
+
+def brief(text: object, most: int = 400) -> str:
+    """Write something for an error; of what is long, only both ends."""
+    words = str(text)
+    if len(words) <= most:
+        return words
+    return f"{words[: most // 2]} ... {words[-most // 2 :]}"

@@ -17,12 +17,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minibert.checkpoints import digest
+from minibert.checks import brief
 from minibert.data import sentences
+from minibert.files import read_json
 from minibert.nsp import (
     Corpus,
     cut_documents,
@@ -137,6 +140,16 @@ def vocabulary_digest(tokenizer: Tokenizer) -> str:
     return digest(["\n".join(tokenizer.vocabulary).encode()])
 
 
+def read_header(file: Path) -> dict[str, Any]:
+    """Read a corpus's `corpus.json`, or say that it is none."""
+    recorded = read_json(file)
+    sizes = [recorded.get(k) for k in ("tokens", "sentences", "chunks")]
+    whole = all(type(n) is int and 0 <= n < 2**63 for n in sizes)
+    if not whole or recorded.get("dtype") not in ("uint16", "uint32"):
+        raise ValueError(f"{file} is no header of a corpus: write the corpus again")
+    return recorded
+
+
 def open_corpus(
     folder: str | Path, tokenizer: Tokenizer, max_length: int
 ) -> Corpus:
@@ -148,12 +161,12 @@ def open_corpus(
             length, or a file is cut short.
     """
     folder = Path(folder)
-    recorded = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    recorded = read_header(folder / "corpus.json")
     wanted = {"vocabulary": vocabulary_digest(tokenizer), "max_length": max_length}
     for name, value in wanted.items():
-        if recorded[name] != value:
+        if recorded.get(name) != value:
             raise ValueError(
-                f"{folder} was written with {name} {recorded[name]}, not "
+                f"{folder} was written with {name} {brief(recorded.get(name))}, not "
                 f"{value}: write it again"
             )
     shapes = {

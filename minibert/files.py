@@ -20,6 +20,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from minibert.checks import brief
+
 __all__ = ["resolve"]
 
 
@@ -355,7 +357,7 @@ def errors_naming(file: Path) -> Iterator[None]:
         raise ValueError(f"{file} is nested too deep to be read") from None
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{file}: {error}") from None
+        raise kind(f"{file}: {brief(error, 1500)}") from None
 
 
 def file_exists(file: Path) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.checks import check_whole
+from minibert.checks import brief, check_whole
 from minibert.data import leads
 from minibert.files import download
 
@@ -312,11 +312,13 @@ def read_squad(path: str | PathLike[str]) -> list[Question]:
         ]
     except (EOFError, zlib.error, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is cut short or damaged: {error}") from None
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is no SQuAD file, {{'data': [{{'paragraphs': [{{'context': ..., "
-            f"'qas': [{{'id', 'question', 'answers'}}]}}]}}]}}: {error!r}"
+            f"'qas': [{{'id', 'question', 'answers'}}]}}]}}]}}: {brief(repr(error))}"
         ) from None
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: {brief(error)}") from None
 
 
 def read_question(asked: Mapping[str, Any], title: str, context: str) -> Question:

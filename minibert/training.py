@@ -291,7 +291,7 @@ def backward(
                 * (count / max(totals[name], 1))
                 for name, count in piece.counts.items()
             }
-            # DDP averages over processes; times world: the sum
+            # DistributedDataParallel averages; times world: a sum
             loss = sum(parts.values()) * world
             precision.scaler.scale(loss).backward()
         for name, part in parts.items():

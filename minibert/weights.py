@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from minibert.checks import brief
 from minibert.config import BertConfig, read_config
 from minibert.files import (
     WEIGHTS,
@@ -124,7 +125,7 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
         size = file.stat().st_size
         raise ValueError(
             f"{file} ({size:,} bytes) is cut short or no safetensors "
-            f"file: fetch it again ({error})"
+            f"file: fetch it again ({brief(error)})"
         ) from None
 
 
@@ -141,7 +142,7 @@ def read_pieces(index: Path) -> dict[str, Tensor]:
     for name in files:
         file = index.parent / str(name)
         if file.name != name or file.suffix != ".safetensors":
-            raise ValueError(f"{index} names {name!r}, no file beside it")
+            raise ValueError(f"{index} names {brief(repr(name))}, no file beside it")
         if not file_exists(file):
             raise FileNotFoundError(f"{index} names {name}, which is missing")
         state |= read_safetensors(file)
@@ -165,7 +166,7 @@ def list_names(names: Iterable[str]) -> str:
     """List names in order, the first four in full."""
     ordered = sorted(names)
     more = f" and {len(ordered) - 4} more" if len(ordered) > 4 else ""
-    return ", ".join(ordered[:4]) + more
+    return ", ".join(map(brief, ordered[:4])) + more
 
 
 def in_encoder(name: str) -> bool:

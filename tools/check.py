@@ -22,7 +22,7 @@ BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "device", "attention", "transformer",  # layers
-    "files", "checks", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
+    "checks", "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
     "losses", "batching", "tokens",
     "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
