@@ -37,14 +37,15 @@ def attention(
     """Scaled dot-product attention, every step in the open.
 
     Args:
-        query: (..., S, D).
-        key: (..., T, D).
-        value: (..., T, D).
+        query: (..., S, D), of the S positions that look.
+        key: (..., T, D), of the T positions that are looked at.
+        value: (..., T, D), or any other width.
         mask: (..., S, T) boolean, True where a query may look.
 
     Returns:
-        The mixed values (..., S, D) and the weights (..., S, T). A
-        query that may look nowhere gets weights and output of zero.
+        The mixed values (..., S, D), as wide as `value`, and the
+        weights (..., S, T). A query that may look nowhere gets
+        weights and output of zero.
 
     Source: Vaswani et al. 2017, section 3.2.1.
     """
@@ -78,8 +79,8 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
         Boolean, (B, 1, 1, S) or (B, 1, S, S).
 
     Raises:
-        ValueError: another rank, or values other than 0 and 1
-            (not looked for in training on a GPU).
+        ValueError: another rank, or values other than 0 and 1.
+            In training on a GPU the values are not checked.
     """
     if attention_mask.ndim not in (2, 3):
         raise ValueError(
@@ -149,7 +150,7 @@ def attend(
         key: (B, A, T, D).
         value: (B, A, T, D).
         mask: boolean, True may look, broadcasts to (B, A, S, T).
-        dropout: chance that a weight is dropped.
+        dropout: chance that a weight is dropped, set to zero.
 
     Returns:
         (B, S, H).

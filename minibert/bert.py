@@ -347,7 +347,8 @@ class BertModel(BertPreTrainedModel):
         Args:
             input_ids: (B, S).
             attention_mask: 1 where a token is real, (B, S); or
-                (B, S, S), a row for each query, for packed rows.
+                (B, S, S), what each query may see, where one
+                row holds several texts.
             token_type_ids: (B, S) segments; 0 where absent.
             position_ids: (B, S); 0, 1, 2, ... where absent.
             inputs_embeds: (B, S, H) in place of `input_ids`.

@@ -191,7 +191,7 @@ def text_files(
 ) -> Iterator[list[str]]:
     """Read every `.txt` file under a folder: the sentences of each.
 
-    A file is one document, or several where blank lines part them.
+    A file is one document, or several with blank lines between them.
     The lines of a paragraph are joined before it is cut into
     sentences, so text may be wrapped at any width. Files are read a
     line at a time, and a line without an end in parts of 10,000

@@ -65,8 +65,8 @@ class Embeddings(nn.Module):
                 table; all 0 where absent.
             position_ids: (B, S) or (1, S) rows of the position
                 table; 0, 1, 2, ... where absent.
-            inputs_embeds: (B, S, H) in place of the token table's
-                rows, say changed ones; `input_ids` is then None.
+            inputs_embeds: (B, S, H) vectors in place of the token
+                table's rows; `input_ids` is then None.
 
         Returns:
             (B, S, H).

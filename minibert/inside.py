@@ -223,10 +223,10 @@ def head_measures(
 
     What share of its attention does a token give to the one before
     it, the one after it, itself, others of the same piece, [CLS],
-    [SEP], the other segment; and how evenly is it spread, from 0,
-    all on one, to 1? The rows of [CLS] and [SEP] do not count.
-    `same piece` is measured only on tokens whose piece occurs
-    again, and is nan where there is none.
+    [SEP], the other segment; and how evenly is it spread (its
+    entropy, from 0, all on one, to 1)? The rows of [CLS] and [SEP]
+    do not count. `same piece` is measured only on tokens whose
+    piece occurs again, and is nan where there is none.
 
     Raises:
         ValueError: no token but [CLS] and [SEP].
@@ -238,7 +238,7 @@ def head_measures(
     if special.all():
         raise ValueError("a text without a word cannot be measured")
     place = np.arange(size)
-    step = place[None, :] - place[:, None]  # key less query
+    step = place[None, :] - place[:, None]  # key minus query
     same = (pieces[:, None] == pieces[None, :]) & (step != 0)
     where = {
         "previous": step == -1,

@@ -43,6 +43,7 @@ def at_labels(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Average the cross-entropy, in nats; 0 without a label."""
     loss = F.cross_entropy(logits, labels, reduction="sum")
+    # as max(len(labels), 1), in a form that torch.compile can trace
     return loss / torch.sym_max(len(labels), 1)
 
 

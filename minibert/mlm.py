@@ -70,7 +70,7 @@ class Masking:
     [MASK] are never chosen, and never drawn.
 
     Args:
-        tokenizer: whose ids will come.
+        tokenizer: the one that made the ids.
         probability: the share of tokens that is chosen.
         whole_words: choose words; all pieces of one, or none.
 

@@ -3,7 +3,7 @@
 # Edit that, not this.
 """Next sentence prediction: does one text follow another?
 
-A corpus is three flat arrays, so that it can lie in memory or on
+A corpus is three arrays, so that it can lie in memory or on
 disk. Shapes: `B` batch, `S` sequence, `H` hidden, `n` pairs.
 """
 
@@ -67,7 +67,7 @@ def build_corpus(
     Args:
         documents: each a list of its sentences. One of a single
             sentence makes no chunk: nothing follows it.
-        tokenizer: whose ids to use.
+        tokenizer: the one that makes the ids.
         max_length: tokens in a row, the three special ones
             included. A chunk takes sentences until a row is full.
         pairs: False for masked words alone: then a chunk may have
@@ -196,7 +196,8 @@ def draw_pairs(
 
     Args:
         corpus: at least two documents. Unless `task` is None,
-            `build_corpus` must have made it with pairs=True.
+            `build_corpus` must have made it with pairs=True, as it
+            does by default.
         rows: (n,) which chunks.
         max_length: tokens in a row, special ones included.
         chance: where to draw from.

@@ -43,8 +43,8 @@ def best_spans(
     Returns:
         Scores, first columns and last columns, (B, count) each, in
         falling order; of equal scores the span that begins earlier,
-        then the shorter. Fewer than `count` if there are fewer
-        pairs of columns; a pair that is no span scores -inf.
+        then the shorter. If fewer spans are possible, pairs that
+        score -inf fill up to `count`, while there are pairs.
     """
     rows, size = start.shape
     longest = min(longest, size)
@@ -206,8 +206,8 @@ def choose_answer(
         offsets: the characters of each of its tokens.
         scores: of all its windows, merged.
         others: how many of the next best to keep.
-        threshold: how far no answer may lie above the best span;
-            None always gives a span.
+        threshold: how far the score of no answer may lie above that
+            of the best span; None always gives a span.
     """
     every = float(np.logaddexp(scores.every, scores.null))
     margin = scores.null - scores.spans[0][0]

@@ -209,7 +209,7 @@ def pick(
 ) -> Summary:
     """Choose among sentences whose vectors, of length 1, are known.
 
-    A part without a word is chosen only where all are such.
+    A part like *1.* or *Step 1.* is chosen only if all parts are like that.
 
     Raises:
         ValueError, ModuleNotFoundError: as `summarize`.
@@ -251,8 +251,8 @@ def summarize(
 
     Args:
         text: of any length, or a list of its sentences; an item
-            that is no more than a number, or a word with one, is
-            chosen only where all items are such.
+            like *1.* or *Step 1.* is chosen only if all items are
+            like that.
         count: sentences in the summary.
         method: "graph", "centroid" or "clusters"; "first" and
             "random" to compare with.

@@ -18,7 +18,6 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from minibert.checks import brief
 from minibert.files import read_json, read_text
 from minibert.vocabulary import SPECIAL, new_pieces
 
@@ -75,7 +74,7 @@ def check_settings(settings: dict[str, Any], path: Path) -> bool:
             value = value.get("content")
         if value != want:
             raise ValueError(
-                f"{path} sets {key} to {brief(repr(value))}; only {want!r} is known"
+                f"{path} sets {key} to {value!r}; only {want!r} is known"
             )
     if settings.get("never_split"):
         raise ValueError(f"{path} sets never_split, which is not known")
@@ -121,7 +120,7 @@ def check_steps(saved: dict[str, Any], file: Path, family: bool) -> None:
     ):  # fmt: skip
         if model.get(key, want) != want:
             raise ValueError(
-                f"{file} sets {key} to {brief(repr(model[key]))}; only {want!r} is known"
+                f"{file} sets {key} to {model[key]!r}; only {want!r} is known"
             )
     for key, wants in (
         ("normalizer", ["BertNormalizer"]),
@@ -268,7 +267,7 @@ def read_added(
             found.append((legacy, ids[name], one))
     for entry in checked_value(saved or {}, "added_tokens", list, file, []):
         if not isinstance(entry, dict):
-            raise ValueError(f"{file}: {brief(repr(entry))} is no added token")
+            raise ValueError(f"{file}: {entry!r} is no added token")
         i = checked_value(entry, "id", int, file)
         found.append((file, i, to_added(entry, file)))
     if not all(key.isdecimal() for key in known or {}):
@@ -330,7 +329,7 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
     for source, i, token in found:
         if i not in (None, ids[token.content]):
             raise ValueError(
-                f"{source} gives {brief(repr(token.content))} the id {i}, where it "
+                f"{source} gives {token.content!r} the id {i}, where it "
                 f"comes at {ids[token.content]}: ids are left out before it"
             )
     return file, {"vocabulary": pieces, "added": [*added.values()], **made}

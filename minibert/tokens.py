@@ -30,8 +30,12 @@ from minibert.batching import (
     surround,
     truncate,
 )
-from minibert.checks import as_texts
-from minibert.files import has_model_files, resolve
+from minibert.checks import as_texts, brief
+from minibert.files import (
+    errors_naming,
+    has_model_files,
+    resolve,
+)
 from minibert.moved import moved
 from minibert.offsets import places
 from minibert.tokenizer_files import (
@@ -499,11 +503,12 @@ class Tokenizer:
             return cls(read_vocabulary(own / f"{name}.txt"))
         files = ["vocab.txt|tokenizer.json"]
         folder = resolve(name_or_path, files, revision)
-        file, found = read_folder(folder)
         try:
-            return cls(**found)
+            file, found = read_folder(folder)
+            with errors_naming(file):
+                return cls(**found)
         except ValueError as error:
-            raise ValueError(f"{file}: {error}") from None
+            raise ValueError(brief(error, 1500)) from None
 
     def save_pretrained(self, path: str | PathLike[str]) -> None:
         """Write `vocab.txt` and `tokenizer_config.json` to a folder.

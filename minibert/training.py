@@ -264,9 +264,8 @@ def backward(
 ) -> dict[str, Tensor]:
     """Add up the gradients of a step, piece by piece.
 
-    Each loss is the mean over the whole step, on whichever process
-    its pieces are: a piece's mean is weighted by its share of the
-    count.
+    Each loss is the mean over all pieces of the step, on all
+    processes: a piece's mean is weighted by its share of the count.
 
     Args:
         model: in training mode.
@@ -275,8 +274,8 @@ def backward(
         precision: of the products.
 
     Returns:
-        This process's share of each loss; over all processes they
-        add up to it.
+        This process's share of each loss; the shares of all
+        processes add up to the loss.
     """
     device = next(model.parameters()).device
     totals = total_counts(pieces, world)
@@ -291,7 +290,8 @@ def backward(
                 * (count / max(totals[name], 1))
                 for name, count in piece.counts.items()
             }
-            # DistributedDataParallel averages; times world: a sum
+            # PyTorch averages gradients over the processes; with
+            # the loss multiplied by world, the average is a sum
             loss = sum(parts.values()) * world
             precision.scaler.scale(loss).backward()
         for name, part in parts.items():

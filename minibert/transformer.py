@@ -284,13 +284,13 @@ class Transformer(nn.Module):
 
     Args:
         source_size: how many different source tokens there are.
-        target_size: how many different target tokens there are.
+        target_size: V, how many different target tokens.
         layers: of the encoder, and as many of the decoder.
         hidden_size: H.
         num_heads: A, a divisor of H.
         intermediate_size: the feed-forward's inner size.
         max_length: the longest sequence, source or target.
-        dropout: on the embeddings and on what each part adds.
+        dropout: on what each part adds and on attention weights.
         pad: the source id that is padding.
 
     Source: Vaswani et al. 2017, figure 1, with learned positions.
