@@ -776,6 +776,7 @@ EXCEPTIONS = {
     "bert.BertPreTrainedModel": "what the models above share; it has no forward pass",
     "mlm.Masking": "hides words on the CPU, as it says, before a batch goes to a device",
     "batching.collate": "makes CPU tensors out of lists",
+    "cards.models": "reads the models' cards, and no weights",
     "counting.activations": "counts without computing; device is the name of a rule",
     "counting.memory": "counts without computing; device is the name of a rule",
     "data.sentences": "cuts strings: a model of the language, none of torch",
