@@ -130,12 +130,14 @@ class Run:
             put_state(tensors, state, model, optimiser, scaler)
         except ValueError as error:
             raise ValueError(f"{origin} {error}") from None
+        lines = read_lines(origin.parent / LOG, step)
+        log = only_numbers(lines)
         if int(os.environ.get("RANK", "0")) == 0:
-            lines = read_lines(origin.parent / LOG, step) or [{"step": step}]
+            lines = lines or [{"step": step}]
             lines[-1][ORIGIN] = self.settings[ORIGIN]
             self.write_log(lines)
             self.save(step, model, optimiser, scaler)
-        return step, only_numbers(read_lines(origin.parent / LOG, step))
+        return step, log
 
     def check_settings(self, saved: dict[str, Any]) -> None:
         """Refuse to go on with a run of other settings."""

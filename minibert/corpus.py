@@ -210,11 +210,7 @@ def text_files(
     Raises:
         FileNotFoundError: no folder, or no `.txt` file in it.
     """
-    files = sorted(
-        file for file in Path(folder).rglob("*")
-        if file.suffix.lower() == ".txt" and not file.is_dir()
-        and not (file.parent / "tokenizer_config.json").exists()  # a model's
-    )  # fmt: skip
+    files = find_texts(folder)
     if not files:
         raise FileNotFoundError(f"there is no .txt file in {folder}")
     for file in files:
@@ -243,6 +239,15 @@ def text_files(
                 document = []
         if document:
             yield document
+
+
+def find_texts(folder: str | Path) -> list[Path]:
+    """List the `.txt` files under a folder, but for a model's own."""
+    return sorted(
+        file for file in Path(folder).rglob("*")
+        if file.suffix.lower() == ".txt" and not file.is_dir()
+        and not (file.parent / "tokenizer_config.json").exists()
+    )  # fmt: skip
 
 
 def join_paragraphs(file: Path, longest: int = 10_000) -> Iterator[str]:

@@ -70,13 +70,16 @@ QUANTISED = (
     "model it was made from, or use transformers.AutoModel.from_pretrained"
 )
 # How GPTQ and AWQ, bitsandbytes and compressed-tensors name their parts.
-PARTS = "qweight qzeros g_idx SCB absmax quant_state weight_packed weight_scale"
+PARTS = {
+    "qweight", "qzeros", "g_idx", "SCB", "absmax", "quant_state",
+    "weight_packed", "weight_scale",
+}  # fmt: skip
 
 
 def refuse_quantised(state: Mapping[str, Tensor], file: Path) -> None:
     """Refuse numbers of one byte, and what belongs to them."""
     for name, tensor in state.items():
-        part = any(one in PARTS.split() for one in name.split("."))
+        part = not PARTS.isdisjoint(name.split("."))
         byte = tensor.element_size() == 1 and tensor.dtype != torch.bool
         if part or byte:
             raise ValueError(f"{file}: {name} is {tensor.dtype}: {QUANTISED}")

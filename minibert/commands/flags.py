@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields
 from inspect import cleandoc
@@ -20,6 +21,8 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
+    from minibert.bert import Kind
+    from minibert.tokens import Tokenizer
     from minibert.training import TrainingConfig
 
 __all__: list[str] = []
@@ -184,6 +187,24 @@ def check_file(file: Path) -> None:
             file.unlink()
     except OSError as error:
         refuse(f"{file} cannot be written: {error.strerror}")
+
+
+def load_trained(kind: "type[Kind]", name: str, without: str) -> "tuple[Kind, Tokenizer]":
+    """Load a model whose head was trained: a random one answers, too.
+
+    Args:
+        kind: the class with that head.
+        name: the model's.
+        without: what to refuse it with if the file has no such head.
+    """
+    from minibert.bert import load
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", r"(?s).*not in the file, so random", UserWarning)
+        try:
+            return load(kind, name)
+        except UserWarning:
+            refuse(without)
 
 
 def threads_option() -> click.Option:

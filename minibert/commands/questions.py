@@ -9,8 +9,14 @@ from types import SimpleNamespace
 import torch
 from tqdm import tqdm
 
-from minibert.bert import load
-from minibert.commands.flags import DATA, check_file, check_folder, make_config, refuse
+from minibert.commands.flags import (
+    DATA,
+    check_file,
+    check_folder,
+    load_trained,
+    make_config,
+    refuse,
+)
 from minibert.commands.pretraining import check_start
 from minibert.data import split_of
 from minibert.finetuning import fine_tune
@@ -86,13 +92,11 @@ def run_qa_evaluate(args: SimpleNamespace) -> None:
         if args.predictions.exists() and args.predictions.samefile(args.file):
             refuse(f"--predictions {args.predictions} would overwrite the questions")
     questions = read_squad(args.file)
-    with warnings.catch_warnings():  # a random head answers, too
-        warnings.filterwarnings("error", r"(?s).*not in the file, so random", UserWarning)
-        try:
-            model, tokenizer = load(BertForQuestionAnswering, args.model)
-        except UserWarning:
-            refuse(f"{args.model} has no question-answering head: train one with "
-                   f"minibert qa train FOLDER --start {args.model}")  # fmt: skip
+    model, tokenizer = load_trained(
+        BertForQuestionAnswering, args.model,
+        f"{args.model} has no question-answering head: train one with "
+        f"minibert qa train FOLDER --start {args.model}",
+    )  # fmt: skip
     threshold = args.threshold
     if threshold is None and not all(one.answers for one in questions):
         threshold = model.config.extra.get("no_answer_threshold")

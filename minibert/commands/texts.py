@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-from minibert.commands.flags import check_file, refuse, show
+from minibert.commands.flags import check_file, load_trained, refuse, show
 from minibert.files import read_text
 
 __all__: list[str] = []
@@ -78,7 +78,9 @@ def embed_lines(args: SimpleNamespace) -> None:
 
 def paragraphs(folder: Path) -> Iterator[tuple[Path, str]]:
     """Give the paragraphs of a folder's .txt files."""
-    for file in sorted(one for one in folder.rglob("*") if one.suffix.lower() == ".txt"):
+    from minibert.corpus import find_texts
+
+    for file in find_texts(folder):
         for part in read_text(file).split("\n\n"):
             if text := " ".join(part.split()):
                 yield file, text
@@ -116,19 +118,15 @@ def fill_blanks(args: SimpleNamespace) -> None:
 
 def classify_lines(args: SimpleNamespace) -> None:
     """Do `minibert classify`."""
-    import warnings
-
-    from minibert.bert import load
     from minibert.classification import BertForSequenceClassification, classify
 
-    with warnings.catch_warnings():  # a random head names classes, too
-        warnings.filterwarnings("error", r"(?s).*not in the file, so random", UserWarning)
-        try:
-            loaded = load(BertForSequenceClassification, args.model)
-        except (UserWarning, ValueError) as error:
-            if isinstance(error, ValueError) and "names no classes" not in str(error):
-                raise
-            refuse(f"{args.model} has no trained classification head: fine-tune one first")
+    without = f"{args.model} has no trained classification head: fine-tune one first"
+    try:
+        loaded = load_trained(BertForSequenceClassification, args.model, without)
+    except ValueError as error:
+        if "names no classes" not in str(error):
+            raise
+        refuse(without)
     for line in read_lines(args.file):
         classes = classify(line, model=loaded)
         best = max(classes, key=lambda name: classes[name])
