@@ -26,15 +26,17 @@ import transformers
 from record import RESULTS, circumstances
 from sentence_transformers import SentenceTransformer
 
-from minibert.bert import BertModel, load
+from minibert.bert import BertModel
 from minibert.config import BertConfig
 from minibert.data import leads, sentences
 from minibert.files import resolve
 from minibert.finetuning import FineTuningData
+from minibert.heads import BertForQuestionAnswering
 from minibert.huggingface import to_huggingface
+from minibert.loading import load
 from minibert.mlm import Masking
 from minibert.pretraining import BertForPreTraining
-from minibert.qa import BertForQuestionAnswering, answer_all, question_rows
+from minibert.qa import answer_all, question_rows
 from minibert.sentences import embed
 from minibert.squad import Question, load_leadqa
 from minibert.tokens import Tokenizer
@@ -210,7 +212,7 @@ def features(questions: list[Question], tokenizer: Any, answers: bool) -> dict[s
 
 def fine_tuning() -> dict[str, object]:
     """A step on questions: ours on rows of like length, theirs on rows padded to 384."""
-    ours, tokenizer = load(BertForQuestionAnswering, "minilm-qa")
+    ours, tokenizer = load("minilm-qa", BertForQuestionAnswering)
     ours = BertForQuestionAnswering(ours.config)  # of our own, to be changed
     theirs = theirs_for_qa(ours)
     questions = [x for x in load_leadqa("train") if x.answers][:512]
@@ -239,7 +241,7 @@ def fine_tuning() -> dict[str, object]:
 
 def answering() -> dict[str, object]:
     """500 questions: ours, and the loop of transformers' documentation."""
-    ours = load(BertForQuestionAnswering, "minilm-qa")
+    ours = load("minilm-qa", BertForQuestionAnswering)
     theirs = theirs_for_qa(ours[0])
     fast = transformers.AutoTokenizer.from_pretrained(resolve("minilm"))
     questions = [x for x in load_leadqa("dev") if x.answers][:500]
@@ -278,7 +280,7 @@ def answering() -> dict[str, object]:
 
 def embedding() -> dict[str, object]:
     """10,000 sentences, a fourth of them in each round, and sentence-transformers."""
-    ours = load(BertModel, "minilm")
+    ours = load("minilm", BertModel)
     theirs = SentenceTransformer(str(resolve("minilm")), device="cpu")
     parts = [part for one in leads("train") for part in sentences(one.text)][:10_000]
 

@@ -29,7 +29,7 @@ from transformers.data.processors.squad import (
 )
 
 from minibert.files import resolve
-from minibert.qa import BertForQuestionAnswering
+from minibert.heads import BertForQuestionAnswering
 from minibert.squad import Question, load_leadqa
 from minibert.tokens import Tokenizer
 

@@ -24,7 +24,8 @@ from record import RESULTS, circumstances
 
 from minibert.commands.questions import article_split
 from minibert.finetuning import fine_tune
-from minibert.qa import BertForQuestionAnswering, answer_all, best_threshold, question_rows
+from minibert.heads import BertForQuestionAnswering
+from minibert.qa import answer_all, best_threshold, question_rows
 from minibert.spans import Answer
 from minibert.squad import Question, leadqa_pages, load_leadqa, load_squad, scores
 from minibert.tokens import Tokenizer

@@ -17,7 +17,8 @@ import torch
 from record import RESULTS, ROOT, circumstances
 
 from minibert.__main__ import main as minibert
-from minibert.qa import BertForQuestionAnswering, answer_all
+from minibert.heads import BertForQuestionAnswering
+from minibert.qa import answer_all
 from minibert.squad import evaluate, load_squad
 from minibert.tokens import Tokenizer
 from minibert.training import processes

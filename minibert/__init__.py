@@ -16,17 +16,20 @@ HOMES = {  # module -> what of it can be imported from here; type checkers read 
     "tokens": "Encoding Tokenizer",
     "config": "BertConfig",
     "cards": "models",
-    "bert": "BertModel BertPreTrainedModel load",
+    "loading": "load",
+    "bert": "BertModel BertPreTrainedModel",
     "mlm": "BertForMaskedLM Masking fill_mask",
     "nsp": "BertForNextSentencePrediction next_sentence",
     "training": "TrainingConfig train",
     "corpus": "open_corpus write_corpus",
     "pretraining": "BertForPreTraining PretrainingConfig pretrain",
-    "finetuning": "FineTuningData fine_tune for_trainer predict text_row",
-    "classification": "BertForMultipleChoice BertForSequenceClassification classify",
-    "tagging": "BertForTokenClassification tag tag_row",
+    "classification": "classify text_row",
+    "tagging": "tag tag_row",
+    "heads": "BertForMultipleChoice BertForQuestionAnswering "
+    "BertForSequenceClassification BertForTokenClassification",
+    "finetuning": "FineTuningData fine_tune for_trainer predict",
     "spans": "Answer",
-    "qa": "BertForQuestionAnswering answer answer_all question_rows",
+    "qa": "answer answer_all question_rows",
     "sentences": "embed nearest",
     "summaries": "Summary summarize",
     "inside": "attention_view",
@@ -40,13 +43,9 @@ if TYPE_CHECKING:
     from minibert.batching import collate as collate
     from minibert.bert import BertModel as BertModel
     from minibert.bert import BertPreTrainedModel as BertPreTrainedModel
-    from minibert.bert import load as load
     from minibert.cards import models as models
-    from minibert.classification import BertForMultipleChoice as BertForMultipleChoice
-    from minibert.classification import (
-        BertForSequenceClassification as BertForSequenceClassification,
-    )
     from minibert.classification import classify as classify
+    from minibert.classification import text_row as text_row
     from minibert.config import BertConfig as BertConfig
     from minibert.corpus import open_corpus as open_corpus
     from minibert.corpus import write_corpus as write_corpus
@@ -57,8 +56,14 @@ if TYPE_CHECKING:
     from minibert.finetuning import fine_tune as fine_tune
     from minibert.finetuning import for_trainer as for_trainer
     from minibert.finetuning import predict as predict
-    from minibert.finetuning import text_row as text_row
+    from minibert.heads import BertForMultipleChoice as BertForMultipleChoice
+    from minibert.heads import BertForQuestionAnswering as BertForQuestionAnswering
+    from minibert.heads import (
+        BertForSequenceClassification as BertForSequenceClassification,
+    )
+    from minibert.heads import BertForTokenClassification as BertForTokenClassification
     from minibert.inside import attention_view as attention_view
+    from minibert.loading import load as load
     from minibert.mlm import BertForMaskedLM as BertForMaskedLM
     from minibert.mlm import Masking as Masking
     from minibert.mlm import fill_mask as fill_mask
@@ -67,7 +72,6 @@ if TYPE_CHECKING:
     from minibert.pretraining import BertForPreTraining as BertForPreTraining
     from minibert.pretraining import PretrainingConfig as PretrainingConfig
     from minibert.pretraining import pretrain as pretrain
-    from minibert.qa import BertForQuestionAnswering as BertForQuestionAnswering
     from minibert.qa import answer as answer
     from minibert.qa import answer_all as answer_all
     from minibert.qa import question_rows as question_rows
@@ -76,7 +80,6 @@ if TYPE_CHECKING:
     from minibert.spans import Answer as Answer
     from minibert.summaries import Summary as Summary
     from minibert.summaries import summarize as summarize
-    from minibert.tagging import BertForTokenClassification as BertForTokenClassification
     from minibert.tagging import tag as tag
     from minibert.tagging import tag_row as tag_row
     from minibert.tokens import Encoding as Encoding

@@ -1,5 +1,6 @@
 # Written by tools/tangle.py from
 # book/source/tokens.md
+# book/source/mlm.md
 # book/source/finetuning.md
 # Edit that, not this.
 """Rows of ids, side by side: truncated, padded, with their mask.
@@ -8,15 +9,16 @@ Shapes: `B` rows, `S` tokens in the longest.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from minibert.losses import IGNORE
+if TYPE_CHECKING:  # it takes a second to import
+    import torch
+    from torch import Tensor
 
-__all__ = ["Batch", "collate"]
+__all__ = ["IGNORE", "Batch", "collate"]
 
 
 def by_name(fields: tuple[Any, ...], key: Any) -> Any:
@@ -124,11 +126,11 @@ class Batch(NamedTuple):
         token_type_ids: segment, 0 or 1.
     """
 
-    input_ids: Tensor
-    attention_mask: Tensor
-    token_type_ids: Tensor
+    input_ids: "Tensor"
+    attention_mask: "Tensor"
+    token_type_ids: "Tensor"
 
-    def to(self, device: torch.device | str) -> "Batch":
+    def to(self, device: "torch.device | str") -> "Batch":
         """Give the same batch on another device."""
         return Batch(*(tensor.to(device) for tensor in self))
 
@@ -136,7 +138,7 @@ class Batch(NamedTuple):
         """Give the names, as a mapping does."""
         return self._fields
 
-    def items(self) -> Iterable[tuple[str, Tensor]]:
+    def items(self) -> Iterable[tuple[str, "Tensor"]]:
         """Give names and tensors, as a mapping does."""
         return self._asdict().items()
 
@@ -152,7 +154,7 @@ class OverflowingBatch(Batch):
         overflow_to_sample_mapping: (B,) the number of each row's text.
     """
 
-    overflow_to_sample_mapping: Tensor
+    overflow_to_sample_mapping: "Tensor"
 
 
 def surround(
@@ -172,39 +174,56 @@ def pad(
     pad_id: int,
     size: int,
     padding_side: str = "right",
-) -> Batch:
-    """Lay (ids, segments) of B rows side by side, (B, size)."""
+) -> list[NDArray[np.int64]]:
+    """Lay (ids, segments) of B rows side by side.
+
+    Returns:
+        The ids, their mask and the segments, (B, size) each.
+    """
     if padding_side not in ("left", "right"):
         raise ValueError(
             f"padding_side is {padding_side!r}, not 'left' or 'right'"
         )
-    input_ids = torch.full((len(rows), size), pad_id)
-    mask = torch.zeros(len(rows), size, dtype=torch.long)
-    segments = torch.zeros(len(rows), size, dtype=torch.long)
+    input_ids = np.full((len(rows), size), pad_id, np.int64)
+    mask, segments = np.zeros((2, len(rows), size), np.int64)
     for row, (ids, types) in enumerate(rows):
         start = size - len(ids) if padding_side == "left" else 0
         own = slice(start, start + len(ids))
-        input_ids[row, own] = torch.tensor(ids)
-        segments[row, own] = torch.tensor(types)
+        input_ids[row, own] = ids
+        segments[row, own] = types
         mask[row, own] = 1
-    return Batch(input_ids, mask, segments)
+    return [input_ids, mask, segments]
+
+
+def to_tensors(arrays: Iterable[NDArray[Any]]) -> "list[Tensor]":
+    """Make tensors of arrays, which share their memory."""
+    import torch
+
+    return [torch.from_numpy(array) for array in arrays]
+
+
+IGNORE = -100  # the label of a place that was not chosen
 
 
 Row = Mapping[str, Any]  # ids, and lists or numbers beside them
+KINDS: dict[str, Any] = {"i": np.int64, "u": np.int64, "f": np.float32}
 
 
-def collate(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
+def lay_rows(
+    rows: Sequence[Row], pad_id: int
+) -> dict[str, NDArray[Any]]:
     """Lay rows side by side: (B, S), with their attention mask.
 
     Lists are filled up: ids with `pad_id`, a `labels` list with
     IGNORE, all others with 0; but not lists of floats. Numbers
     become (B,).
     """
-    sizes = torch.tensor([len(row["input_ids"]) for row in rows])
+    sizes = np.array([len(row["input_ids"]) for row in rows])
     longest = int(sizes.max())
     fill = {"input_ids": pad_id, "labels": IGNORE}
-    batch = {}
-    for name, first in rows[0].items():
+    mask = np.arange(longest) < sizes[:, None]  # (B, S)
+    batch = {"attention_mask": mask.astype(np.int64)}
+    for name, first in rows[0].items():  # or a row's own mask
         column = [row[name] for row in rows]
         if np.ndim(first) and not isinstance(first[0], float):
             rest = fill.get(name, 0)
@@ -212,6 +231,16 @@ def collate(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
                 [*ids, *[rest] * (longest - len(ids))]
                 for ids in column
             ]
-        batch[name] = torch.tensor(column)
-    mask = torch.arange(longest) < sizes[:, None]  # (B, S)
-    return {"attention_mask": mask.long()} | batch  # or a row's own
+        array = np.array(column)
+        kind = KINDS.get(array.dtype.kind, array.dtype)
+        batch[name] = array.astype(kind, copy=False)
+    return batch
+
+
+def collate(
+    rows: Sequence[Row], pad_id: int
+) -> "dict[str, Tensor]":
+    """Do `lay_rows`, as tensors."""
+    batch = lay_rows(rows, pad_id)
+    tensors = to_tensors(batch.values())
+    return dict(zip(batch, tensors, strict=True))

@@ -6,12 +6,9 @@
 Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `L` layers.
 """
 
-import threading
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
-from os import PathLike
+from functools import partial
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -28,13 +25,10 @@ from torch.utils.checkpoint import checkpoint
 
 from minibert.attention import padding_mask
 from minibert.batching import by_name
-from minibert.checks import check_whole
 from minibert.config import BertConfig, read_config
-from minibert.device import Device, best_device
 from minibert.embeddings import Embeddings
 from minibert.files import find_folder
 from minibert.moved import moved
-from minibert.tokens import Tokenizer
 from minibert.transformer import Encoder, EncoderLayer
 from minibert.weights import (
     base_weights,
@@ -52,7 +46,6 @@ __all__ = [
     "BertModel",
     "BertOutput",
     "BertPreTrainedModel",
-    "load",
 ]
 
 if not TYPE_CHECKING:  # names of 0.2
@@ -399,90 +392,3 @@ def check_mask_shape(mask: Tensor, x: Tensor) -> None:
             f"of {batch, size} it must be {batch, size} or "
             f"{batch, size, size}"
         )
-
-
-def load(
-    kind: type[Kind],
-    model: str | Path | tuple[Kind, Tokenizer],
-    device: Device | None = None,
-) -> tuple[Kind, Tokenizer]:
-    """Get a model and its tokenizer, for a function on strings.
-
-    Args:
-        kind: the class, such as `BertModel`.
-        model: a shipped name, a folder or a hub id; read once for
-            all who ask, and again when its files change. Or the two,
-            already loaded, which stay on the device they are on.
-        device: where to put what is named; None for the best.
-
-    Raises:
-        TypeError: something else.
-        ValueError: a model in training mode, or a device for one
-            that is loaded.
-        FileNotFoundError, ValueError: see `from_pretrained`.
-    """
-    if isinstance(model, tuple):
-        ours, tokenizer = model
-        if device is not None:
-            raise ValueError(
-                f"the model is loaded, on {ours.device}, and used there: "
-                "leave device out, or call model.to(device) first"
-            )
-        if not isinstance(ours, kind):
-            raise TypeError(
-                f"the model must be a {kind.__name__}, not a "
-                f"{type(ours).__name__}"
-            )
-    elif isinstance(model, (str, PathLike)):
-        folder = find_folder(model, ["*.safetensors", "config.json"])
-        files = [(one.name, one.stat()) for one in folder.iterdir() if one.exists()]
-        seen = tuple(sorted((n, s.st_mtime_ns, s.st_size, s.st_ino) for n, s in files))
-        where = best_device() if device is None else torch.empty(0, device=device).device
-        ours, tokenizer = load_once(kind, folder.resolve(), seen, where)  # type: ignore[arg-type]
-    else:
-        raise TypeError(
-            "model must be a name, a folder, or a model and its "
-            f"tokenizer, (model, tokenizer), not a {type(model).__name__}"
-        )
-    if ours.training:
-        raise ValueError(
-            "the model is in training mode, where dropout makes every "
-            "answer another: call model.eval() first"
-        )
-    return ours, tokenizer
-
-
-LOADING = threading.Lock()
-
-
-@lru_cache(maxsize=4)
-def load_once(
-    kind: type[Kind], folder: Path, seen: tuple[Any, ...], device: torch.device
-) -> tuple[Kind, Tokenizer]:
-    """Read a folder; what was `seen` there makes a new reading of a new file."""
-    # Kept for all who ask: no tensors of one caller's inference mode. One at a
-    # time, since what warnings are shown is a matter of the whole process.
-    with LOADING, torch.inference_mode(False), warnings.catch_warnings():
-        # of other heads in the file
-        only = r"(?s)(?!.*not in the file).*has no use for it"
-        warnings.filterwarnings("ignore", only)
-        model = kind.from_pretrained(folder).to(device)
-    return model, Tokenizer.from_pretrained(folder)
-
-
-def row_length(
-    model: BertPreTrainedModel, max_length: int | None = None
-) -> int:
-    """Give how many tokens a row may have.
-
-    Args:
-        model: it has so many positions, and no row is longer.
-        max_length: a smaller number that somebody asked for.
-
-    Raises:
-        TypeError, ValueError: `max_length` is no number of tokens.
-    """
-    longest = model.config.max_position_embeddings
-    if max_length is None:
-        return longest
-    return min(check_whole("max_length", max_length, 1), longest)

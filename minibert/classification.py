@@ -1,136 +1,30 @@
 # Written by tools/tangle.py from
 # book/source/finetuning.md
-# book/source/tagging.md
 # Edit that, not this.
-"""Texts sorted into classes, scored, or chosen from several.
+"""Texts sorted into classes, or scored.
 
-Shapes: `B` batch, `S` sequence, `H` hidden, `C` classes.
+Shapes: `C` classes.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import numpy as np
 
-from minibert.bert import (
-    BertModel,
-    BertPreTrainedModel,
-    load,
-    row_length,
-)
 from minibert.config import BertConfig
-from minibert.device import Device, can_look
-from minibert.finetuning import predict, text_row
-from minibert.losses import class_loss
+from minibert.loading import load, row_length, score_rows
 from minibert.moved import moved
 from minibert.tokens import Tokenizer
 
-__all__ = [
-    "BertForMultipleChoice",
-    "BertForSequenceClassification",
-    "ClassificationOutput",
-    "classify",
-    "label_names",
-    "with_labels",
-]
-
-if not TYPE_CHECKING:  # names of 0.2
+if TYPE_CHECKING:  # it takes a second to import
+    from minibert.device import Device
+else:  # names of 0.2
     __getattr__ = moved(__name__)
 
-
-class ClassificationOutput(NamedTuple):
-    """What the heads return; `None` where not asked for."""
-
-    loss: Tensor | None  # nats
-    logits: Tensor  # (B, C); of tokens (B, S, C), of choices (B, N)
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-class BertForSequenceClassification(BertPreTrainedModel):
-    """BERT with a score for each class on its pooled [CLS].
-
-    Args:
-        config: its numbers; its labels name the classes.
-        labels: names to use instead of the config's.
-        num_labels: how many there are; unnamed where alone.
-        problem_type: what is asked for; see `problem_of`.
-
-    Raises:
-        ValueError: as `label_names` and `problem_of`.
-
-    Source: Devlin et al. 2019, section 4.1.
-    """
-
-    def __init__(
-        self,
-        config: BertConfig,
-        labels: Sequence[str] | None = None,
-        *,
-        num_labels: int | None = None,
-        problem_type: str | None = None,
-    ) -> None:
-        config = choose_labels(
-            config, labels, num_labels, problem_type
-        )
-        super().__init__(config)
-        problem_of(config)
-        count = len(label_names(config))
-        self.bert = BertModel(config)
-        self.dropout = nn.Dropout(head_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, count)
-        self.initialise()
-
-    @property
-    def float_labels(self) -> bool:
-        """Whether labels are numbers, and not a class each."""
-        return problem_of(self.config) != SINGLE
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        *,
-        labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> ClassificationOutput:
-        """Score the classes of each text.
-
-        Args:
-            input_ids: (B, S); the next three as in `BertModel`.
-            attention_mask: (B, S) or (B, S, S).
-            token_type_ids: (B, S).
-            position_ids: (B, S).
-            labels: (B,) the number of each text's class; of another
-                problem, see `problem_of`.
-            output_hidden_states: as in `BertModel`.
-            output_attentions: as in `BertModel`.
-
-        Raises:
-            TypeError, ValueError, IndexError: as in `BertModel`;
-                labels of another type, shape or range.
-        """
-        output = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-        )
-        pooled = self.dropout(output.pooler_output)  # (B, H)
-        logits = self.classifier(pooled)  # (B, C)
-        loss = None
-        if labels is not None:
-            loss = problem_loss(self.config, logits, labels)
-        return ClassificationOutput(loss, logits, *output[2:])
+__all__ = ["classify", "label_names", "text_row", "with_labels"]
 
 
 def with_labels(
@@ -249,54 +143,61 @@ def problem_of(config: BertConfig) -> str:
     return kind
 
 
-def head_dropout(config: BertConfig) -> float:
-    """Give the dropout before the head: the config's own, or the body's."""
-    own = config.extra.get("classifier_dropout")
-    if own is None:
-        return config.hidden_dropout_prob
-    if type(own) not in (int, float) or not 0 <= own < 1:
-        raise ValueError(f"classifier_dropout is {own!r}, not in [0, 1)")
-    return float(own)
+def text_row(
+    text: str,
+    tokenizer: Tokenizer,
+    label: int | float | Sequence[float] | None = None,
+    max_length: int = 128,
+    *,
+    second: str | None = None,
+) -> dict[str, Any]:
+    """Turn a text, and its class, into a row.
 
-
-def problem_loss(config: BertConfig, logits: Tensor, labels: Tensor) -> Tensor:
-    """Give the loss of `logits` (B, C) that a config's problem asks for.
-
-    Cross-entropy in nats, of one class or, averaged, of each; or the mean
-    squared error.
-
-    Raises:
-        TypeError, ValueError, IndexError: labels that do not fit.
+    Args:
+        text: what is beyond `max_length` tokens is cut off.
+        tokenizer: the model's.
+        label: its class; of other problems a number, or 0.0 or 1.0
+            for each class. None where it is asked for.
+        max_length: tokens, special ones included.
+        second: another text, read together with this one.
     """
-    kind = problem_of(config)
-    if kind == SINGLE:
-        return class_loss(logits, labels)
-    if logits.shape[1] == 1 and labels.ndim == 1:
-        labels = labels[:, None]
-    if labels.shape != logits.shape:
-        raise ValueError(
-            f"labels is {tuple(labels.shape)}, but for {kind} it must be "
-            f"{tuple(logits.shape)}: a float for each score"
-        )
-    if kind == "regression":
-        return F.mse_loss(logits, labels.to(logits.dtype))
-    if can_look(labels) and ((labels < 0) | (labels > 1)).any():
-        raise ValueError(f"labels of {kind} must be 0.0 to 1.0")
-    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    encoding = tokenizer.encode(text, second, max_length=max_length)
+    row: dict[str, Any] = {"input_ids": encoding.ids}
+    if second is not None:
+        row["token_type_ids"] = encoding.type_ids
+    if label is not None:
+        row["labels"] = to_python(label, "label")
+    return row
 
 
-Classifier = tuple[BertForSequenceClassification, Tokenizer]
+def to_python(value: Any, name: str, floats: bool = False) -> Any:
+    """Turn a number, or a list of them, into Python's own."""
+    if not floats:
+        values = value if type(value) is list and value else [value]
+        if all(type(one) is int for one in values):
+            return value
+    found = np.asarray(value)
+    if found.dtype.kind == "b":
+        found = found.astype(int)
+    if floats and found.dtype.kind in "iu":
+        found = found.astype(float)
+    if found.dtype.kind == "O" and hasattr(value, "__index__"):
+        return operator.index(value)
+    if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size:
+        raise TypeError(f"{name} must be a number, or some, not {value!r}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} is {value}: leave the row out")
+    return found.tolist()
 
 
-@torch.no_grad()
 def classify(
     text: str,
     *,
-    model: str | Path | Classifier,
+    model: str | Path | tuple[Any, Tokenizer],
     second: str | None = None,
     max_length: int | None = None,
     doc_stride: int | None = None,
-    device: Device | None = None,
+    device: "Device | None" = None,
 ) -> dict[str, float]:
     """Give the probability of each class, the likeliest first.
 
@@ -321,7 +222,7 @@ def classify(
         ValueError: windows that would leave tokens out between
             them, or windows of two texts.
     """
-    bert, tokenizer = load(BertForSequenceClassification, model, device)
+    bert, tokenizer = load(model, "BertForSequenceClassification", device)
     limit = row_length(bert, max_length)
     if doc_stride is None:
         rows = [text_row(text, tokenizer, max_length=limit, second=second)]
@@ -329,10 +230,13 @@ def classify(
         raise ValueError("windows are cut from one text: leave second out, or doc_stride")
     else:
         rows = class_windows(text, tokenizer, limit, doc_stride)
-    logits = torch.stack(predict(bert, rows, tokenizer.pad_id)).mean(0)
+    logits = np.mean(score_rows(bert, rows, tokenizer.pad_id), 0)
     problem = problem_of(bert.config)
-    if problem != "regression":
-        logits = logits.softmax(0) if problem == SINGLE else logits.sigmoid()
+    if problem == SINGLE:
+        powers = np.exp(logits - logits.max())
+        logits = powers / powers.sum()
+    elif problem != "regression":
+        logits = 1 / (1 + np.exp(-logits))
     by_name = zip(label_names(bert.config), logits.tolist(), strict=True)
     return dict(sorted(by_name, key=lambda pair: -pair[1]))
 
@@ -362,69 +266,3 @@ def class_windows(
     begins = [min(at, last) for at in range(0, last + doc_stride, doc_stride)]
     around = tokenizer.cls_id, tokenizer.sep_id
     return [{"input_ids": [around[0], *ids[at : at + room], around[1]]} for at in begins]
-
-
-class BertForMultipleChoice(BertPreTrainedModel):
-    """BERT with one score on the pooled [CLS] of each choice.
-
-    Args:
-        config: its numbers.
-
-    Source: Devlin et al. 2019, section 4.4.
-    """
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert = BertModel(config)
-        self.dropout = nn.Dropout(head_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, 1)
-        self.initialise()
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        *,
-        labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> ClassificationOutput:
-        """Score N choices for each of B questions.
-
-        Args:
-            input_ids: (B, N, S), a row for each choice; the next
-                three likewise.
-            attention_mask: (B, N, S).
-            token_type_ids: (B, N, S).
-            position_ids: (B, N, S).
-            labels: (B,) the number of the right choice.
-            output_hidden_states: as in `BertModel`, of B N rows.
-            output_attentions: as in `BertModel`, of B N rows.
-
-        Raises:
-            TypeError, ValueError, IndexError: as in `BertModel`;
-                ids that are not (B, N, S); labels of another type,
-                shape or range.
-        """
-        given = input_ids, attention_mask, token_type_ids, position_ids
-        if any(x is not None and x.ndim != 3 for x in given):
-            shapes = [x if x is None else tuple(x.shape) for x in given]
-            raise ValueError(
-                f"ids and mask must be (B, N, S), not {shapes}: one "
-                "question is ids[None]"
-            )
-        rows = [x if x is None else x.flatten(0, 1) for x in given]
-        output = self.bert(
-            *rows,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-        )
-        pooled = self.dropout(output.pooler_output)  # (B N, H)
-        scores = self.classifier(pooled)  # (B N, 1)
-        logits = scores.view(input_ids.shape[:2])  # (B, N)
-        loss = None
-        if labels is not None:
-            loss = class_loss(logits, labels)
-        return ClassificationOutput(loss, logits, *output[2:])

@@ -332,6 +332,15 @@ def download(
     raise FileNotFoundError(f"cannot find {name!r}{at}. Tried:{lines}")
 
 
+def folder_state(folder: Path) -> tuple[Any, ...]:
+    """Give what changes when a file of a folder does."""
+    found = [*folder.glob("*"), *folder.glob("onnx/*")]
+    files = [(one, one.stat()) for one in found if one.is_file()]
+    return tuple(
+        sorted((str(f), s.st_mtime_ns, s.st_size, s.st_ino) for f, s in files)
+    )
+
+
 def find_folder(
     name_or_path: str | Path, wanted: Sequence[str], revision: str | None = None
 ) -> Path:

@@ -9,21 +9,22 @@ sequence, `C` classes.
 """
 
 import json
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from minibert.batching import Row, collate
+from minibert.batching import IGNORE, Row, collate
 from minibert.bert import BertPreTrainedModel
 from minibert.checkpoints import digest
-from minibert.losses import IGNORE
+from minibert.classification import to_python
+from minibert.loading import score_rows
+from minibert.moved import moved
 from minibert.tokens import Tokenizer
 from minibert.training import (
     Microbatch,
@@ -39,35 +40,10 @@ __all__ = [
     "for_trainer",
     "patience",
     "predict",
-    "text_row",
 ]
 
-
-def text_row(
-    text: str,
-    tokenizer: Tokenizer,
-    label: int | float | Sequence[float] | None = None,
-    max_length: int = 128,
-    *,
-    second: str | None = None,
-) -> dict[str, Any]:
-    """Turn a text, and its class, into a row.
-
-    Args:
-        text: what is beyond `max_length` tokens is cut off.
-        tokenizer: the model's.
-        label: its class; of other problems a number, or 0.0 or 1.0
-            for each class. None where it is asked for.
-        max_length: tokens, special ones included.
-        second: another text, read together with this one.
-    """
-    encoding = tokenizer.encode(text, second, max_length=max_length)
-    row: dict[str, Any] = {"input_ids": encoding.ids}
-    if second is not None:
-        row["token_type_ids"] = encoding.type_ids
-    if label is not None:
-        row["labels"] = to_python(label, "label")
-    return row
+if not TYPE_CHECKING:  # names of 0.2
+    __getattr__ = moved(__name__)
 
 
 IDS = {"input_ids", "token_type_ids", "position_ids", "attention_mask"}
@@ -111,26 +87,6 @@ def check_rows(rows: Sequence[Row], floats: bool = False) -> list[Row]:
             )
         out.append(new)
     return out
-
-
-def to_python(value: Any, name: str, floats: bool = False) -> Any:
-    """Turn a number, or a list of them, into Python's own."""
-    if not floats:
-        values = value if type(value) is list and value else [value]
-        if all(type(one) is int for one in values):
-            return value
-    found = np.asarray(value)
-    if found.dtype.kind == "b":
-        found = found.astype(int)
-    if floats and found.dtype.kind in "iu":
-        found = found.astype(float)
-    if found.dtype.kind == "O" and hasattr(value, "__index__"):
-        return operator.index(value)
-    if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size:
-        raise TypeError(f"{name} must be a number, or some, not {value!r}")
-    if not np.isfinite(found).all():
-        raise ValueError(f"{name} is {value}: leave the row out")
-    return found.tolist()
 
 
 def field_type(one: tuple[str, Any]) -> tuple[str, str]:
@@ -276,7 +232,6 @@ def fine_tune(
     return log
 
 
-@torch.no_grad()
 def predict(
     model: BertPreTrainedModel,
     rows: Sequence[Row],
@@ -290,23 +245,8 @@ def predict(
     Returns:
         For each row (C,), or (S, C) where tokens are scored.
     """
-    order = sorted(
-        range(len(rows)), key=lambda i: len(rows[i]["input_ids"])
-    )
-    out: list[Tensor] = [torch.empty(0)] * len(rows)
-    for at in range(0, len(order), batch_size):
-        chosen = order[at : at + batch_size]
-        without = [
-            {k: x for k, x in rows[i].items() if k != "labels"}
-            for i in chosen
-        ]
-        batch = collate(without, pad_id)
-        inputs = {k: x.to(model.device) for k, x in batch.items()}
-        logits = model(**inputs).logits.float().cpu()
-        for i, scores in zip(chosen, logits, strict=True):
-            size = len(rows[i]["input_ids"])
-            out[i] = scores[:size] if scores.ndim == 2 else scores
-    return out
+    logits = score_rows(model, rows, pad_id, batch_size)
+    return [torch.from_numpy(scores) for scores in logits]
 
 
 def patience(

@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from minibert.bert import BertModel, load, row_length
+from minibert.bert import BertModel
 from minibert.checks import as_texts
 from minibert.device import Device
 from minibert.files import require
+from minibert.loading import load, row_length
 from minibert.tokens import Tokenizer
 
 __all__ = [
@@ -117,7 +118,7 @@ def attend(
     >>> attend("The dog bit the man.").weights.shape
     (6, 12, 8, 8)
     """
-    bert, tokenizer = load(BertModel, model, device)
+    bert, tokenizer = load(model, BertModel, device)
     max_length = row_length(bert, max_length)
     second = None if pair is None else [pair]
     batch = tokenizer([text], second, max_length=max_length)
@@ -326,7 +327,7 @@ def word_states(
         ValueError: no text has it, or `word` is empty or [UNK].
     """
     texts = as_texts(texts, "text")
-    bert, tokenizer = load(BertModel, model, device)
+    bert, tokenizer = load(model, BertModel, device)
     max_length = row_length(bert, max_length)
     wanted = tokenizer.encode(word).tokens[1:-1]
     if "[UNK]" in wanted:

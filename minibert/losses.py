@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minibert.batching import IGNORE
 from minibert.device import can_look
 
 __all__ = ["IGNORE", "at_labels"]
-
-
-IGNORE = -100  # the label of a place that was not chosen
 
 
 def at_labels(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.bert import BertModel, BertPreTrainedModel
 from minibert.config import BertConfig
 from minibert.device import Device
+from minibert.loading import load
 from minibert.losses import IGNORE, at_labels, mean_loss
 from minibert.tokens import Tokenizer
 from minibert.vocabulary import SPECIAL
@@ -285,7 +286,7 @@ def fill_mask(
         ValueError: no [MASK], `k` below 1 or above V, or a text
             that is too long for the model.
     """
-    bert, tokenizer = load(BertForMaskedLM, model, device)
+    bert, tokenizer = load(model, BertForMaskedLM, device)
     ids = encode_blanks(text, bert, tokenizer)  # (1, S)
     if not 1 <= k <= len(tokenizer):
         raise ValueError(f"k is {k}, not 1 to {len(tokenizer)}")
@@ -349,7 +350,7 @@ def fill_one_by_one(
     Raises:
         ValueError: as in `fill_mask`.
     """
-    bert, tokenizer = load(BertForMaskedLM, model, device)
+    bert, tokenizer = load(model, BertForMaskedLM, device)
     ids = encode_blanks(text, bert, tokenizer)  # (1, S)
     special = Masking(tokenizer).special.to(ids.device)  # (V,)
     blanks = (ids[0] == tokenizer.mask_id).nonzero()[:, 0].tolist()
@@ -385,7 +386,7 @@ def pseudo_log_likelihood(
 
     Source: Salazar et al. 2020, section 2.
     """
-    bert, tokenizer = load(BertForMaskedLM, model, device)
+    bert, tokenizer = load(model, BertForMaskedLM, device)
     ids = encode_text(text, bert, tokenizer)  # (1, S + 2)
     places = torch.arange(1, ids.shape[1] - 1, device=ids.device)
     scores = []
@@ -429,7 +430,7 @@ def guess_words(
         LookupError: a word that is no piece of the vocabulary.
         ValueError: see `fill_mask`.
     """
-    bert, tokenizer = load(BertForMaskedLM, model, device)
+    bert, tokenizer = load(model, BertForMaskedLM, device)
     chance = torch.Generator().manual_seed(seed)
     known = torch.tensor([tokenizer.id(word) for word in words])
     inner = torch.tensor(

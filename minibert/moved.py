@@ -8,15 +8,19 @@ from typing import Any
 __all__ = ["moved"]
 
 MOVED = {  # old module -> new module -> names
-    "bert": {"huggingface": "from_huggingface to_huggingface"},
+    "bert": {"huggingface": "from_huggingface to_huggingface", "loading": "load"},
     "classification": {
         "batching": "collate",
-        "finetuning": "FineTuningData fine_tune for_trainer patience",
-        "tagging": "BertForTokenClassification Span read_tags span_f1 tag tag_row",
+        "finetuning": "FineTuningData fine_tune for_trainer patience predict",
+        "heads": "BertForMultipleChoice BertForSequenceClassification "
+        "BertForTokenClassification ClassificationOutput",
+        "tagging": "Span read_tags span_f1 tag tag_row",
     },
     "data": {"files": "resolve"},
     "pretraining": {"corpus": "open_corpus text_files write_corpus"},
+    "finetuning": {"classification": "text_row"},
     "qa": {
+        "heads": "BertForQuestionAnswering QuestionAnsweringOutput",
         "highlight": "highlight",
         "spans": "best_spans",
         "squad": "evaluate exact_match f1 leadqa_pages load_leadqa load_squad normalise_answer "
@@ -28,6 +32,7 @@ MOVED = {  # old module -> new module -> names
         "rouge": "Reference evaluate_summaries mixed_pages read_summaries rouge",
         "summaries": "METHODS Summary summarize",
     },
+    "tagging": {"heads": "BertForTokenClassification"},
     "tokens": {"vocabulary": "train_vocabulary"},
     "training": {"training": "Piece"},
     "transformer": {"attention": "merge_heads"},

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minibert.batching import Batch
-from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.bert import BertModel, BertPreTrainedModel
 from minibert.config import BertConfig
 from minibert.device import Device
+from minibert.loading import load
 from minibert.losses import class_loss
 from minibert.tokens import Tokenizer
 
@@ -421,7 +422,7 @@ def next_sentence(
         ValueError: one without a word.
     """
     kind = BertForNextSentencePrediction
-    bert, tokenizer = load(kind, model, device)
+    bert, tokenizer = load(model, kind, device)
     for name, content in {"first": first, "second": second}.items():
         if len(tokenizer.encode(content).ids) == 2:
             raise ValueError(f"{name} has no word in it: {content!r}")

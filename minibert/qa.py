@@ -4,132 +4,46 @@
 # Edit that, not this.
 """Question answering: the span of a text that answers a question.
 
-Shapes: `B` batch, `S` sequence, `H` hidden, `n` windows.
+Shapes: `n` windows.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from minibert.batching import collate
-from minibert.bert import (
-    BertModel,
-    BertPreTrainedModel,
-    load,
-    row_length,
-)
 from minibert.checks import check_whole
-from minibert.config import BertConfig
-from minibert.device import Device
-from minibert.losses import position_loss
+from minibert.loading import compute, load, row_length, to_numpy
 from minibert.moved import moved
 from minibert.spans import EMPTY, Answer, choose_answer, read_windows
 from minibert.squad import Question, scores
 from minibert.tokens import Tokenizer
 from minibert.windows import Offsets, cut_windows, find_tokens
 
+if TYPE_CHECKING:  # it takes a second to import
+    from minibert.device import Device
+else:  # names of 0.2
+    __getattr__ = moved(__name__)
+
 __all__ = [
-    "BertForQuestionAnswering",
-    "QuestionAnsweringOutput",
     "answer",
     "answer_all",
     "best_threshold",
     "question_rows",
 ]
 
-if not TYPE_CHECKING:  # names of 0.2
-    __getattr__ = moved(__name__)
+
+Loaded = tuple[Any, Tokenizer]  # a model and its tokenizer
 
 
-class QuestionAnsweringOutput(NamedTuple):
-    """What `BertForQuestionAnswering` returns."""
-
-    loss: Tensor | None  # nats, the mean of start's and end's
-    start_logits: Tensor  # (B, S)
-    end_logits: Tensor  # (B, S)
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-class BertForQuestionAnswering(BertPreTrainedModel):
-    """BERT with two scores on each token: begins here, ends here.
-
-    Args:
-        config: its numbers.
-
-    Source: Devlin et al. 2019, section 4.2.
-
-    >>> model = BertForQuestionAnswering(BertConfig())
-    >>> model(torch.tensor([[101, 2040, 102]])).start_logits.shape
-    torch.Size([1, 3])
-    """
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
-        self.initialise()
-
-    def forward(
-        self, input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None, *,
-        start_positions: Tensor | None = None,
-        end_positions: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> QuestionAnsweringOutput:  # fmt: skip
-        """Score each token as first and as last of the answer.
-
-        Args:
-            input_ids: (B, S); the next three as in `BertModel`.
-            attention_mask: (B, S) or (B, S, S).
-            token_type_ids: (B, S), 1 in the text.
-            position_ids: (B, S).
-            start_positions: (B,) the column of the answer's first
-                token; 0, that of [CLS], where there is none.
-            end_positions: (B,) the column of its last token.
-            output_hidden_states: as in `BertModel`.
-            output_attentions: as in `BertModel`.
-
-        Raises:
-            TypeError, ValueError, IndexError: as in `BertModel`;
-                also if positions have the wrong type, shape or
-                range, or if only one of the two is given.
-        """
-        output = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-        )  # fmt: skip
-        scores = self.qa_outputs(output[0])  # (B, S, 2)
-        start, end = scores.unbind(-1)  # (B, S) each
-        loss = None
-        if start_positions is not None or end_positions is not None:
-            first = position_loss(start, start_positions, "start")
-            last = position_loss(end, end_positions, "end")
-            loss = (first + last) / 2
-        return QuestionAnsweringOutput(
-            loss, start, end, *output[2:]
-        )
-
-
-Reader = tuple[BertForQuestionAnswering, Tokenizer]
-
-
-@torch.no_grad()
 def answer_all(
     questions: Sequence[Question],
     *,
-    model: str | Path | Reader = "minilm-qa",
-    device: Device | None = None,
+    model: str | Path | Loaded = "minilm-qa",
+    device: "Device | None" = None,
     threshold: float | None = None,
     others: int = 0,
     longest: int = 30,
@@ -172,7 +86,7 @@ def answer_all(
         doc_stride = check_whole("doc_stride", doc_stride, 1)
     if threshold is not None and math.isnan(threshold):
         raise ValueError("threshold is nan: give a number, or None")
-    bert, tokenizer = load(BertForQuestionAnswering, model, device)
+    bert, tokenizer = load(model, "BertForQuestionAnswering", device)
     max_length = row_length(bert, max_length)
     windows = [
         cut_windows(x.question, x.context, tokenizer, max_length, doc_stride)
@@ -180,10 +94,8 @@ def answer_all(
     ]
 
     def score(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        batch = collate(rows, tokenizer.pad_id)
-        output = bert(**{name: x.to(bert.device) for name, x in batch.items()})
-        start, end = torch.stack(output[1:3]).float().cpu().numpy()
-        return start, end
+        output, _ = compute(bert, rows, tokenizer.pad_id)
+        return to_numpy(output.start_logits), to_numpy(output.end_logits)
 
     results = read_windows(
         windows, score, longest=longest, count=others + 1, batch_size=batch_size
@@ -199,8 +111,8 @@ def answer(
     question: str,
     context: str,
     *,
-    model: str | Path | Reader = "minilm-qa",
-    device: Device | None = None,
+    model: str | Path | Loaded = "minilm-qa",
+    device: "Device | None" = None,
     threshold: float | None = None,
     others: int = 3,
     longest: int = 30,

@@ -9,16 +9,14 @@ import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minibert.bert import BertModel
 from minibert.checks import check_whole
 from minibert.data import leads, sentences
-from minibert.device import Device
 from minibert.files import require
 from minibert.sentences import embed
 from minibert.summaries import (
@@ -29,6 +27,9 @@ from minibert.summaries import (
     to_parts,
 )
 from minibert.tokens import Tokenizer
+
+if TYPE_CHECKING:  # it takes a second to import
+    from minibert.device import Device
 
 __all__ = [
     "Reference",
@@ -186,8 +187,8 @@ def evaluate_summaries(
     count: int = 3,
     *,
     methods: Sequence[str] = tuple(METHODS),
-    model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
-    device: Device | None = None,
+    model: str | Path | tuple[Any, Tokenizer] = "minilm",
+    device: "Device | None" = None,
     draws: int = 1000,
     progress: bool = False,
 ) -> dict[str, dict[str, tuple[float, float, float]]]:

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
-from minibert.batching import collate
-from minibert.bert import BertModel, load, row_length
 from minibert.checks import check_whole
-from minibert.device import Device
+from minibert.loading import compute, load, row_length, to_numpy
 from minibert.moved import moved
 from minibert.tokens import Tokenizer
+
+if TYPE_CHECKING:  # it takes a second to import
+    from minibert.device import Device
+else:  # names of 0.2
+    __getattr__ = moved(__name__)
 
 __all__ = [
     "embed",
@@ -31,11 +32,10 @@ __all__ = [
     "whiten",
 ]
 
-if not TYPE_CHECKING:  # names of 0.2
-    __getattr__ = moved(__name__)
+Array = Any  # a tensor of torch, or an array of NumPy
 
 
-def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
+def mean_pool(states: Array, mask: Array) -> Array:
     """Average the vectors of real tokens: (B, S, H) -> (B, H).
 
     Args:
@@ -45,17 +45,17 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
 
     Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
     """
-    weight = mask.to(states.dtype)[:, :, None]  # (B, S, 1)
-    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+    weight = mask[:, :, None]  # (B, S, 1)
+    return (states * weight).sum(1) / weight.sum(1).clip(min=1)
 
 
-def first_token(states: Tensor, mask: Tensor) -> Tensor:
+def first_token(states: Array, mask: Array) -> Array:
     """Take the vector of [CLS]: (B, S, H) -> (B, H)."""
     return states[:, 0]
 
 
 Vectors = NDArray[np.float32]
-Pool = Callable[[Tensor, Tensor], Tensor]
+Pool = Callable[[Array, Array], Array]
 
 
 def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
@@ -64,12 +64,11 @@ def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
     return vectors / np.where(lengths > 0, lengths, 1).astype(vectors.dtype)
 
 
-@torch.inference_mode()
 def embed(
     texts: Sequence[str],
     *,
-    model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
-    device: Device | None = None,
+    model: str | Path | tuple[Any, Tokenizer] = "minilm",
+    device: "Device | None" = None,
     pool: Pool = mean_pool,
     layer: int | None = -1,
     unit: bool = True,
@@ -88,7 +87,8 @@ def embed(
             its tokenizer.
         device: where to put a model that is named; None for the
             best.
-        pool: makes one vector of a text's tokens.
+        pool: makes one vector of a text's tokens, of tensors, or of
+            arrays where the model was exported.
         layer: after how many layers to pool: 0 the embeddings, -1
             all; None pools after each.
         unit: whether to divide each vector by its length, so that a
@@ -114,12 +114,13 @@ def embed(
         raise TypeError("texts must be a list of strings; for one text, give [text]")
     batch_size = check_whole("batch_size", batch_size, 1)
     max_length = check_whole("max_length", max_length, 2)  # [CLS] and [SEP]
-    bert, tokenizer = load(BertModel, model, device)
+    bert, tokenizer = load(model, "BertModel", device)
     max_length = row_length(bert, max_length)
     last = bert.config.num_hidden_layers
     if layer is not None:
         layer = check_whole("layer", layer, -last - 1, last)
     layers = range(last + 1) if layer is None else [layer]
+    options = {} if layer in (-1, last) else {"output_hidden_states": True}
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
     ids = [tokenizer.encode(text, max_length=max_length).ids for text in texts]
@@ -127,17 +128,13 @@ def embed(
     starts = range(0, len(order), batch_size)
     for at in tqdm(starts, unit="batch", disable=None if progress else True):
         rows = order[at : at + batch_size]
-        batch = collate([{"input_ids": ids[i]} for i in rows], tokenizer.pad_id)
-        output = bert(
-            batch["input_ids"].to(bert.device),
-            mask := batch["attention_mask"].to(bert.device),
-            output_hidden_states=True,
-        )
+        inputs = [{"input_ids": ids[i]} for i in rows]
+        output, mask = compute(bert, inputs, tokenizer.pad_id, **options)
         for i, index in enumerate(layers):
-            pooled = pool(output.hidden_states[index], mask).float()  # (B, H)
-            if unit:
-                pooled = torch.nn.functional.normalize(pooled, dim=1)
-            vectors[i, rows] = pooled.cpu().numpy()
+            states = output.hidden_states[index] if options else output.last_hidden_state
+            vectors[i, rows] = to_numpy(pool(states, mask))  # (B, H)
+    if unit:
+        vectors = to_unit(vectors)
     return vectors if layer is None else vectors[0]
 
 

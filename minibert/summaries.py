@@ -10,18 +10,19 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minibert.bert import BertModel
 from minibert.checks import check_whole
 from minibert.data import sentences
-from minibert.device import Device
 from minibert.files import require
 from minibert.sentences import Vectors, embed, to_unit
 from minibert.tokens import Tokenizer
+
+if TYPE_CHECKING:  # it takes a second to import
+    from minibert.device import Device
 
 __all__ = ["METHODS", "Summary", "summarize"]
 
@@ -236,8 +237,8 @@ def summarize(
     count: int = 3,
     *,
     method: str = "graph",
-    model: str | Path | tuple[BertModel, Tokenizer] = "minilm",
-    device: Device | None = None,
+    model: str | Path | tuple[Any, Tokenizer] = "minilm",
+    device: "Device | None" = None,
     seed: int = 0,
 ) -> Summary:
     """Choose the sentences that stand for a text.

@@ -3,42 +3,25 @@
 # Edit that, not this.
 """A tag for every word: spans to tags, tags to spans.
 
-Shapes: `B` batch, `S` sequence, `C` tags.
+Shapes: `S` sequence.
 """
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-
-from minibert.bert import (
-    BertModel,
-    BertPreTrainedModel,
-    load,
-    row_length,
-)
-from minibert.classification import (
-    ClassificationOutput,
-    choose_labels,
-    head_dropout,
-    label_names,
-)
-from minibert.config import BertConfig
-from minibert.device import Device
-from minibert.finetuning import predict
-from minibert.losses import IGNORE, at_labels, class_loss
+from minibert.batching import IGNORE
+from minibert.classification import label_names
+from minibert.loading import load, row_length, score_rows
+from minibert.moved import moved
 from minibert.tokens import Encoding, Tokenizer
 
-__all__ = [
-    "BertForTokenClassification",
-    "Span",
-    "read_tags",
-    "span_f1",
-    "tag",
-    "tag_row",
-]
+if TYPE_CHECKING:  # it takes a second to import
+    from minibert.device import Device
+else:  # names of 0.2
+    __getattr__ = moved(__name__)
+
+__all__ = ["Span", "read_tags", "span_f1", "tag", "tag_row"]
 
 
 class Span(NamedTuple):
@@ -157,90 +140,11 @@ def span_f1(
     return 2 * both / total if total else 1.0
 
 
-class BertForTokenClassification(BertPreTrainedModel):
-    """BERT with a score for each class on every token.
-
-    Args:
-        config: its numbers; its labels name the classes.
-        labels: names to use instead of the config's.
-        num_labels: how many there are; unnamed where alone.
-
-    Raises:
-        ValueError: as `label_names`, or one label alone.
-
-    Source: Devlin et al. 2019, section 5.3.
-    """
-
-    def __init__(
-        self,
-        config: BertConfig,
-        labels: Sequence[str] | None = None,
-        *,
-        num_labels: int | None = None,
-    ) -> None:
-        config = choose_labels(config, labels, num_labels)
-        super().__init__(config)
-        count = len(label_names(config))
-        if count < 2:
-            raise ValueError("tags need two labels or more")
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(head_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, count)
-        self.initialise()
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        *,
-        labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> ClassificationOutput:
-        """Score the classes of each token.
-
-        Args:
-            input_ids: (B, S); the next three as in `BertModel`.
-            attention_mask: (B, S) or (B, S, S).
-            token_type_ids: (B, S).
-            position_ids: (B, S).
-            labels: (B, S) the number of each token's class, IGNORE
-                (-100) where none is asked for.
-            output_hidden_states: as in `BertModel`.
-            output_attentions: as in `BertModel`.
-
-        Raises:
-            TypeError, ValueError, IndexError: as in `BertModel`;
-                labels of another type, shape or range.
-        """
-        output = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-        )
-        x = self.dropout(output.last_hidden_state)  # (B, S, H)
-        logits = self.classifier(x)  # (B, S, C)
-        loss = None
-        if labels is not None:
-            asked, wanted = at_labels(logits, labels)  # (N, C), (N,)
-            loss = class_loss(asked, wanted)
-        return ClassificationOutput(loss, logits, *output[2:])
-
-
-Tagger = tuple[BertForTokenClassification, Tokenizer]
-
-
-@torch.no_grad()
 def tag(
     text: str,
     *,
-    model: str | Path | Tagger,
-    device: Device | None = None,
+    model: str | Path | tuple[Any, Tokenizer],
+    device: "Device | None" = None,
 ) -> list[Span]:
     """Give the tagged spans of a text, in their order.
 
@@ -253,13 +157,13 @@ def tag(
     Raises:
         ValueError: too long: tag it sentence by sentence.
     """
-    bert, tokenizer = load(BertForTokenClassification, model, device)
+    bert, tokenizer = load(model, "BertForTokenClassification", device)
     limit, encoding = row_length(bert), tokenizer.encode(text)
     if len(encoding.ids) > limit:
         raise ValueError(
             f"the text has {len(encoding.ids)} tokens, but the model ends at "
             f"{limit}: tag its sentences, one by one"
         )
-    (logits,) = predict(bert, [{"input_ids": encoding.ids}], tokenizer.pad_id)
+    (logits,) = score_rows(bert, [{"input_ids": encoding.ids}], tokenizer.pad_id)
     names = label_names(bert.config)
     return read_tags(encoding, [names[i] for i in logits.argmax(-1).tolist()])

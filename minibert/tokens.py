@@ -15,10 +15,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import tokenizers
-import torch
 from tokenizers import AddedToken
-from torch import Tensor
 
 from minibert.batching import (
     Batch,
@@ -28,6 +27,7 @@ from minibert.batching import (
     collate,
     pad,
     surround,
+    to_tensors,
     truncate,
 )
 from minibert.checks import as_texts, brief
@@ -50,10 +50,12 @@ from minibert.vocabulary import (
     new_pieces,
 )
 
-__all__ = ["Encoding", "Tokenizer"]
-
-if not TYPE_CHECKING:  # names of 0.2
+if TYPE_CHECKING:  # it takes a second to import
+    from torch import Tensor
+else:  # names of 0.2
     __getattr__ = moved(__name__)
+
+__all__ = ["Encoding", "Tokenizer"]
 
 
 UNUSED = re.compile(r"\[unused\d+\]")
@@ -185,7 +187,7 @@ class Tokenizer:
             )
         return self._ids[token]
 
-    def tokens(self, ids: Tensor | Iterable[int]) -> list[str]:
+    def tokens(self, ids: "Tensor | Iterable[int]") -> list[str]:
         """Give the piece of each id.
 
         Raises:
@@ -195,7 +197,7 @@ class Tokenizer:
 
     def decode(
         self,
-        ids: Tensor | Iterable[int],
+        ids: "Tensor | Iterable[int]",
         skip_special_tokens: bool = True,
     ) -> str:
         """Join the pieces of one row of `ids` to a text.
@@ -214,13 +216,13 @@ class Tokenizer:
 
     def batch_decode(
         self,
-        rows: Iterable[Tensor | Iterable[int]],
+        rows: "Iterable[Tensor | Iterable[int]]",
         skip_special_tokens: bool = True,
     ) -> list[str]:
         """Do `decode` for each of B rows."""
         return [self.decode(ids, skip_special_tokens) for ids in rows]
 
-    def pad(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+    def pad(self, rows: Sequence[Row]) -> "dict[str, Tensor]":
         """Fill rows of ids to the longest, with their mask (B, S).
 
         Args:
@@ -229,8 +231,8 @@ class Tokenizer:
         """
         return collate(rows, self.pad_id)
 
-    def _checked(self, ids: Tensor | Iterable[int]) -> list[int]:
-        values = ids.tolist() if isinstance(ids, Tensor) else ids
+    def _checked(self, ids: "Tensor | Iterable[int]") -> list[int]:
+        values = ids.tolist() if hasattr(ids, "tolist") else ids
         if not isinstance(values, Iterable):
             raise TypeError(f"ids must be a row of integers, not {values!r}")
         numbers = []
@@ -308,6 +310,7 @@ class Tokenizer:
         pad_to_multiple_of: int | None = None,
         return_overflowing_tokens: bool = False,
         stride: int = 0,
+        return_tensors: str = "pt",
     ) -> Batch:
         """Turn texts, or pairs of texts, into a batch for a model.
 
@@ -328,6 +331,8 @@ class Tokenizer:
                 pair, `truncation` must name the one that is cut.
             stride: tokens that such a row has in common with the one
                 before it.
+            return_tensors: "pt" for tensors of torch, "np" for
+                arrays of NumPy, which need no torch.
 
         Returns:
             `input_ids`, `attention_mask`, `token_type_ids`, (B, S).
@@ -357,10 +362,15 @@ class Tokenizer:
                 '"max_length" together with max_length=...'
             )
         size += -size % (pad_to_multiple_of or 1)
-        batch = pad(around, self.pad_id, size, padding_side)
-        if return_overflowing_tokens:
-            batch = OverflowingBatch(*batch)
-            batch.overflow_to_sample_mapping = torch.tensor([i for i, _, _ in rows])
+        if return_tensors not in ("pt", "np"):
+            raise ValueError(f'return_tensors is {return_tensors!r}, not "pt" or "np"')
+        arrays = pad(around, self.pad_id, size, padding_side)
+        arrays.append(np.array([i for i, _, _ in rows]))
+        *ids, texts = to_tensors(arrays) if return_tensors == "pt" else arrays
+        if not return_overflowing_tokens:
+            return Batch(*ids)
+        batch = OverflowingBatch(*ids)
+        batch.overflow_to_sample_mapping = texts
         return batch
 
     def _around(

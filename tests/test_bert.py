@@ -25,11 +25,12 @@ from torch import Tensor, nn
 
 from minibert import weights
 from minibert.batching import Batch
-from minibert.bert import BertModel, BertPreTrainedModel, load
+from minibert.bert import BertModel, BertPreTrainedModel
 from minibert.config import BertConfig
 from minibert.data import leads
 from minibert.files import resolve
 from minibert.huggingface import from_huggingface, to_huggingface
+from minibert.loading import load
 from minibert.tokens import Tokenizer
 from minibert.vocabulary import SPECIAL
 
@@ -791,7 +792,7 @@ def test_loading_draws_nothing_at_random(folder: Path) -> None:
     state = torch.get_rng_state()
     BertModel.from_pretrained(folder)
     assert torch.get_rng_state().equal(state)
-    from minibert.classification import BertForSequenceClassification
+    from minibert.heads import BertForSequenceClassification
 
     with pytest.warns(UserWarning, match="random"):
         first = BertForSequenceClassification.from_pretrained(folder, labels=["a", "b"])
@@ -1004,11 +1005,11 @@ CONFIG_OF_FIVE = BertConfig(
 
 
 def test_load_reads_a_folder_once_and_again_when_it_changes(tmp_path):
-    first = load(BertModel, small_folder(tmp_path))
-    assert load(BertModel, tmp_path)[0] is first[0] and not first[0].training
+    first = load(small_folder(tmp_path), BertModel)
+    assert load(tmp_path, BertModel)[0] is first[0] and not first[0].training
     assert len(first[1]) == len(SPECIAL)
     small_folder(tmp_path, seed=1)
-    second = load(BertModel, str(tmp_path))
+    second = load(str(tmp_path), BertModel)
     assert not second[0].pooler.weight.equal(first[0].pooler.weight)
 
 
@@ -1021,22 +1022,22 @@ def test_load_is_silent_about_other_heads_and_not_about_missing_ones(tmp_path):
         BertModel.from_pretrained(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load(BertModel, folder)
+        load(folder, BertModel)
     del more["pooler.dense.weight"], more["pooler.dense.bias"]
     save_file(more, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.warns(UserWarning, match="not in the file"):
-        load(BertModel, folder)
+        load(folder, BertModel)
 
 
 def test_load_takes_what_is_loaded(tmp_path):
-    pair = load(BertModel, small_folder(tmp_path))
-    assert load(BertModel, pair) == pair
+    pair = load(small_folder(tmp_path), BertModel)
+    assert load(pair, BertModel) == pair
 
     class Other(BertModel):
         pass
 
     with pytest.raises(TypeError, match="must be a Other, not a BertModel"):
-        load(Other, pair)
+        load(pair, Other)
 
 
 def test_a_folder_may_hold_only_what_was_trained(tmp_path):
@@ -1165,14 +1166,14 @@ def test_odd_architectures_are_no_crash(folder: Path, names: object) -> None:
 
 def test_a_replaced_file_is_read_again_whatever_its_time(tmp_path: Path) -> None:
     folder = small_folder(tmp_path / "model")
-    first, _ = load(BertModel, folder)
+    first, _ = load(folder, BertModel)
     other = small_folder(tmp_path / "other")
     torch.manual_seed(9)
     BertModel(CONFIG_OF_FIVE).save_pretrained(other)
     old = folder.stat().st_mtime - 9999
     os.utime(other / "model.safetensors", (old, old))
     os.replace(other / "model.safetensors", folder / "model.safetensors")
-    second, _ = load(BertModel, folder)
+    second, _ = load(folder, BertModel)
     assert second is not first and not same(first, second)
 
 
@@ -1184,5 +1185,5 @@ def test_one_name_in_two_places_is_two_models(
         (tmp_path / place).mkdir()
         small_folder(tmp_path / place / "model")
         monkeypatch.chdir(tmp_path / place)
-        found.append(load(BertModel, "model")[0])
+        found.append(load("model", BertModel)[0])
     assert found[0] is not found[1]

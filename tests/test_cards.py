@@ -13,8 +13,8 @@ from source import ROOT
 from minibert import BertForPreTraining, BertModel, cards, models
 from minibert.bert import BertPreTrainedModel
 from minibert.files import MODELS
+from minibert.heads import BertForQuestionAnswering
 from minibert.mlm import BertForMaskedLM
-from minibert.qa import BertForQuestionAnswering
 
 KINDS: dict[str, type[BertPreTrainedModel]] = {
     "leads-small": BertForPreTraining,

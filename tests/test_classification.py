@@ -15,22 +15,27 @@ from torch.testing import assert_close
 
 from minibert import tagging
 from minibert.batching import collate
-from minibert.bert import BertModel, row_length
+from minibert.bert import BertModel
 from minibert.classification import (
     SINGLE,
-    BertForMultipleChoice,
-    BertForSequenceClassification,
     class_windows,
     classify,
     label_names,
+    text_row,
     with_labels,
 )
 from minibert.config import BertConfig
 from minibert.counting import parameters, total
-from minibert.finetuning import FineTuningData, fine_tune, for_trainer, patience, predict, text_row
+from minibert.finetuning import FineTuningData, fine_tune, for_trainer, patience, predict
+from minibert.heads import (
+    BertForMultipleChoice,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
+from minibert.loading import row_length
 from minibert.losses import IGNORE, class_loss
 from minibert.pretraining import train_last
-from minibert.tagging import BertForTokenClassification, Span, read_tags, span_f1, tag, tag_row
+from minibert.tagging import Span, read_tags, span_f1, tag, tag_row
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig
 

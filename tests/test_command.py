@@ -18,8 +18,8 @@ from minibert.checkpoints import Run
 from minibert.commands.app import app
 from minibert.commands.flags import Read, arguments, make_config
 from minibert.config import BertConfig
+from minibert.heads import BertForQuestionAnswering
 from minibert.pretraining import BertForPreTraining, PretrainingConfig
-from minibert.qa import BertForQuestionAnswering
 from minibert.squad import Question, write_squad
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig

@@ -158,10 +158,10 @@ def test_values_are_looked_at_where_nobody_waits():
 
 
 def test_a_model_by_name_goes_where_it_is_asked_to():
-    from minibert.bert import load
+    from minibert.loading import load
 
-    ours, tokenizer = load(BertModel, "leads-small", "meta")
+    ours, tokenizer = load("leads-small", BertModel, "meta")
     assert ours.device.type == "meta"
-    assert load(BertModel, "leads-small")[0].device == best_device()
+    assert load("leads-small", BertModel)[0].device == best_device()
     with pytest.raises(ValueError, match="the model is loaded, on meta, and used there"):
-        load(BertModel, (ours, tokenizer), "cpu")
+        load((ours, tokenizer), BertModel, "cpu")

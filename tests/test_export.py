@@ -5,13 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from minibert.bert import BertModel
-from minibert.classification import BertForMultipleChoice, BertForSequenceClassification
 from minibert.config import BertConfig
+from minibert.heads import (
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
 from minibert.mlm import BertForMaskedLM
 from minibert.nsp import BertForNextSentencePrediction
 from minibert.pretraining import BertForPreTraining
-from minibert.qa import BertForQuestionAnswering
-from minibert.tagging import BertForTokenClassification
 
 CONFIG = BertConfig(
     vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,

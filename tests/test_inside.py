@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from minibert import inside as module
-from minibert.bert import BertModel, load
+from minibert.bert import BertModel
 from minibert.config import BertConfig
 from minibert.files import resolve
 from minibert.inside import (
@@ -28,6 +28,7 @@ from minibert.inside import (
     switch_off,
     word_states,
 )
+from minibert.loading import load
 from minibert.nsp import BertForNextSentencePrediction
 
 TEXT, PAIR = "The dog bit the man because it was hungry.", "Nobody was surprised."
@@ -42,7 +43,7 @@ def test_weights_equal_transformers(one: Attention) -> None:
     theirs = transformers.BertModel.from_pretrained(
         str(resolve("minilm")), attn_implementation="eager"
     ).eval()
-    _, tokenizer = load(BertModel, "minilm")
+    _, tokenizer = load("minilm", BertModel)
     batch = tokenizer([TEXT], [PAIR])
     with torch.no_grad():
         maps = theirs(**batch._asdict(), output_attentions=True).attentions
@@ -69,7 +70,7 @@ def test_table_holds_every_weight(one: Attention) -> None:
 
 
 def test_any_model_with_a_body() -> None:
-    head, tokenizer = load(BertForNextSentencePrediction, "leads-small")
+    head, tokenizer = load("leads-small", BertForNextSentencePrediction)
     own = attend(TEXT, model=(head.bert, tokenizer))
     assert own.weights.shape[:2] == (4, 3)
     np.testing.assert_allclose(own.weights, attend(TEXT, model="leads-small").weights, atol=1e-6)
@@ -180,7 +181,7 @@ def test_switched_off_head_gives_what_no_values_give(tmp_path: Path) -> None:
 
 
 def test_switch_off_under_a_head() -> None:
-    model, _ = load(BertForNextSentencePrediction, "leads-small")
+    model, _ = load("leads-small", BertForNextSentencePrediction)
     cut = switch_off(model, {0: range(3)})
     assert type(cut) is type(model)
     weight = cut.bert.encoder.layers[0].attention.output.weight
@@ -212,7 +213,7 @@ def test_states_of_a_word() -> None:
     texts = ["A cell divides.", "Excellent!", "Cells, in a cell.", "Unbelievable cell-like"]
     which, states = word_states(texts, "cell")
     assert which == [0, 2, 3] and states.shape == (3, 7, 384)
-    bert, tokenizer = load(BertModel, "minilm")
+    bert, tokenizer = load("minilm", BertModel)
     batch = tokenizer([texts[0]])
     with torch.no_grad():
         layers = bert(*batch.to(bert.device), output_hidden_states=True).hidden_states

@@ -9,12 +9,8 @@ import pytest
 import torch
 
 from minibert.config import BertConfig
-from minibert.qa import (
-    BertForQuestionAnswering,
-    QuestionAnsweringOutput,
-    answer_all,
-    best_threshold,
-)
+from minibert.heads import BertForQuestionAnswering, QuestionAnsweringOutput
+from minibert.qa import answer_all, best_threshold
 from minibert.spans import Answer
 from minibert.squad import Question, evaluate, load_leadqa
 from minibert.tokens import Tokenizer

@@ -30,14 +30,9 @@ from minibert.bert import BertModel
 from minibert.commands.questions import article_split
 from minibert.config import BertConfig
 from minibert.files import resolve
+from minibert.heads import BertForQuestionAnswering
 from minibert.highlight import highlight
-from minibert.qa import (
-    BertForQuestionAnswering,
-    answer,
-    answer_all,
-    best_threshold,
-    question_rows,
-)
+from minibert.qa import answer, answer_all, best_threshold, question_rows
 from minibert.spans import (
     Answer,
     WindowScores,

@@ -37,18 +37,24 @@ from minibert import (
     summaries,
     transformer,
 )
-from minibert.bert import BertModel, load
-from minibert.classification import BertForMultipleChoice, BertForSequenceClassification, classify
+from minibert.bert import BertModel
+from minibert.classification import classify, text_row
 from minibert.config import BertConfig
-from minibert.finetuning import FineTuningData, fine_tune, for_trainer, predict, text_row
+from minibert.finetuning import FineTuningData, fine_tune, for_trainer, predict
+from minibert.heads import (
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
 from minibert.huggingface import from_huggingface, to_huggingface
+from minibert.loading import load
 from minibert.losses import IGNORE
 from minibert.mlm import BertForMaskedLM
 from minibert.nsp import BertForNextSentencePrediction, build_corpus, next_sentence
 from minibert.pretraining import BertForPreTraining, PretrainingConfig, PretrainingData, pretrain
-from minibert.qa import BertForQuestionAnswering
 from minibert.squad import Question
-from minibert.tagging import BertForTokenClassification, Span, tag, tag_row
+from minibert.tagging import Span, tag, tag_row
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, train
 from minibert.vocabulary import SPECIAL
@@ -376,7 +382,7 @@ def test_a_function_on_strings_gives_the_same(name, folders, monkeypatch):
     landed = []
 
     def spied(kind: Any, model: Any, device: Any = None) -> Any:
-        found = load(kind, model, device)
+        found = load(model, kind, device)
         landed.append(found[0].device)
         return found
 
@@ -390,7 +396,7 @@ def test_a_function_on_strings_gives_the_same(name, folders, monkeypatch):
 
 def test_a_model_that_embed_read_can_be_trained(folders):
     sentences.embed(TEXTS, model=folders[BertModel], device="second")
-    model, _ = load(BertModel, folders[BertModel], "second")
+    model, _ = load(folders[BertModel], BertModel, "second")
     model(drawn(1, 5, high=20).to(SECOND)).pooler_output.sum().backward()
 
 
@@ -416,7 +422,7 @@ def test_rows_of_one_batch_wait_once():
 
 def test_a_pair_is_used_where_it_is(monkeypatch):
     monkeypatch.setenv("MINIBERT_DEVICE", "second")
-    assert load(BertModel, (make(BertModel), TOKENIZER))[0].device == CPU
+    assert load((make(BertModel), TOKENIZER), BertModel)[0].device == CPU
     same(sentences.embed(TEXTS, model=(make(BertModel), TOKENIZER)).shape, (3, 16))
 
 

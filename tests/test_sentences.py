@@ -22,10 +22,11 @@ from minibert import rouge as scoring
 from minibert import sentences as module
 from minibert import summaries
 from minibert.__main__ import main
-from minibert.bert import BertModel, load
+from minibert.bert import BertModel
 from minibert.data import leads, sentences
 from minibert.files import resolve
 from minibert.highlight import highlight_summary
+from minibert.loading import load
 from minibert.rouge import Reference, evaluate_summaries, mixed_pages, read_summaries, rouge
 from minibert.sentences import embed, first_token, mean_pool, nearest, to_unit, whiten
 from minibert.summaries import METHODS, cut_words, is_label, pick, summarize, to_parts
@@ -80,7 +81,7 @@ def test_a_vector_of_zeros_has_no_direction() -> None:
 
 
 def test_layers_and_lengths() -> None:
-    bert, tokenizer = load(BertModel, "minilm")
+    bert, tokenizer = load("minilm", BertModel)
     batch = tokenizer(["The Danube is a river."]).to(bert.device)
     with torch.no_grad():
         states = bert(*batch, output_hidden_states=True).hidden_states
@@ -105,7 +106,7 @@ def test_a_model_with_few_positions() -> None:
 
 
 def test_a_model_that_is_still_in_training() -> None:
-    bert, tokenizer = load(BertModel, "minilm")
+    bert, tokenizer = load("minilm", BertModel)
     bert = copy.deepcopy(bert).train()
     with pytest.raises(ValueError, match=r"training mode.*call model\.eval\(\)"):
         embed(["a"], model=(bert, tokenizer))

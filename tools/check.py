@@ -23,11 +23,11 @@ BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
 FLOORS = [
     "moved", "device", "attention", "transformer",  # layers
     "checks", "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
-    "losses", "batching", "tokens",
-    "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
+    "batching", "tokens", "config", "cards", "exported", "loading",
+    "losses", "embeddings", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
-    "finetuning", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
-    "sentences", "summaries", "rouge", "highlight", "inside", "export",
+    "classification", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
+    "sentences", "summaries", "rouge", "highlight", "inside", "export",  # using it
 ]  # fmt: skip
 
 

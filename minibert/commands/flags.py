@@ -197,12 +197,12 @@ def load_trained(kind: "type[Kind]", name: str, without: str) -> "tuple[Kind, To
         name: the model's.
         without: what to refuse it with if the file has no such head.
     """
-    from minibert.bert import load
+    from minibert.loading import load
 
     with warnings.catch_warnings():
         warnings.filterwarnings("error", r"(?s).*not in the file, so random", UserWarning)
         try:
-            return load(kind, name)
+            return load(name, kind)
         except UserWarning:
             refuse(without)
 

@@ -20,8 +20,9 @@ from minibert.commands.flags import (
 from minibert.commands.pretraining import check_start
 from minibert.data import split_of
 from minibert.finetuning import fine_tune
+from minibert.heads import BertForQuestionAnswering
 from minibert.pretraining import save_trained
-from minibert.qa import BertForQuestionAnswering, answer_all, question_rows
+from minibert.qa import answer_all, question_rows
 from minibert.squad import Question, evaluate, load_leadqa, load_squad, read_squad
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, processes

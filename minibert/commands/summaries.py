@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from minibert.bert import BertModel, load
+from minibert.bert import BertModel
+from minibert.loading import load
 from minibert.rouge import evaluate_summaries, read_summaries
 
 __all__: list[str] = []
@@ -11,7 +12,7 @@ __all__: list[str] = []
 def run_sentences_evaluate(args: SimpleNamespace) -> None:
     """Do `minibert sentences evaluate`."""
     references = read_summaries(args.file)
-    model, tokenizer = load(BertModel, args.model)
+    model, tokenizer = load(args.model, BertModel)
     print(f"{len(references):,} texts, {args.count} sentence(s) each, vectors of {args.model}")
     print("ROUGE, 0 to 100, with 95 % bootstrap intervals", flush=True)
     table = evaluate_summaries(references, args.count, model=(model, tokenizer), progress=True)

@@ -118,7 +118,8 @@ def fill_blanks(args: SimpleNamespace) -> None:
 
 def classify_lines(args: SimpleNamespace) -> None:
     """Do `minibert classify`."""
-    from minibert.classification import BertForSequenceClassification, classify
+    from minibert.classification import classify
+    from minibert.heads import BertForSequenceClassification
 
     without = f"{args.model} has no trained classification head: fine-tune one first"
     try:

@@ -1,0 +1,162 @@
+# Written by tools/tangle.py from
+# book/source/ship.md
+# Edit that, not this.
+"""A model that was exported to ONNX, called as the one it was made from.
+
+ONNX Runtime computes it: neither this module nor what it needs
+imports torch. Shapes: `B` rows, `S` tokens.
+"""
+
+from collections import namedtuple
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minibert.checks import brief
+from minibert.config import BertConfig, read_config
+from minibert.files import PATTERNS, download, file_exists, resolve
+from minibert.tokens import Tokenizer
+
+__all__ = ["ExportedModel"]
+
+# Where the hub's libraries look for it, and older exports have it.
+GRAPHS = ("onnx/model.onnx", "onnx/model_quantized.onnx", "model.onnx", "model_quantized.onnx")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def holds_exported(folder: Path) -> bool:
+    """Whether a folder has an exported model, and no other weights."""
+    return folder.is_dir() and not any(folder.glob("*.safetensors")) and any(
+        (folder / name).is_file() for name in GRAPHS
+    )
+
+
+def find_exported(name_or_path: str | Path, file_name: str | None) -> tuple[Path, Path]:
+    """Find the folder of an exported model, and the file in it.
+
+    Raises:
+        FileNotFoundError: no such file, or nothing exported.
+        ValueError: a file that is not in the folder.
+    """
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        wanted = file_name or GRAPHS[0]
+        name = str(name_or_path)
+        if "/" not in name:
+            folder = resolve(name)
+        else:
+            patterns = [x for x in PATTERNS if "safetensors" not in x]
+            folder = download(name, ["config.json", wanted], None, [*patterns, wanted])
+    names = GRAPHS if file_name is None else (file_name,)
+    for one in names:
+        file = folder / one
+        if not file.resolve().is_relative_to(folder.resolve()) and not file.is_symlink():
+            raise ValueError(f"{one} is no file of {folder}")
+        if file_exists(file):
+            return folder, file
+    raise FileNotFoundError(
+        f"there is no {names[0]} in {folder}: write one with "
+        "minibert.export(model, folder)"
+    )
+
+
+@lru_cache(maxsize=4)
+def open_exported(
+    folder: Path, file: Path, seen: tuple[Any, ...]
+) -> tuple["ExportedModel", Tokenizer]:
+    """Open a file; what was `seen` there makes a new reading of a new file."""
+    return ExportedModel(file, read_config(folder)), Tokenizer.from_pretrained(folder)
+
+
+class ExportedModel:
+    """A file of ONNX, called as the model it was exported from.
+
+    Args:
+        file: the graph, its weights inside or beside it.
+        config: of the model it was made from.
+
+    Raises:
+        ModuleNotFoundError: ONNX Runtime is not installed.
+        ValueError: a file that is broken, or no BERT's.
+    """
+
+    training, device = False, "cpu"
+
+    def __init__(self, file: Path, config: BertConfig) -> None:
+        try:
+            import onnxruntime
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                f'{file} needs ONNX Runtime: pip install "minibert-book[onnx]"'
+            ) from None
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what is wrong is raised, too
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its own classes have no common one
+            raise ValueError(f"{file} is no graph that runs: {brief(error)}") from None
+        self.file, self.config = file, config
+        self.kind: str = next(iter(config.extra.get("architectures") or []), "BertModel")
+        self.inputs = [one.name for one in self.session.get_inputs()]
+        names = [one.name for one in self.session.get_outputs()]
+        if "input_ids" not in self.inputs or not {*self.inputs} <= {*INPUTS}:
+            raise ValueError(
+                f"{file} takes {self.inputs}, and BERT takes {[*INPUTS]}: "
+                "it is another model's"
+            )
+        self.output = namedtuple("Output", names)  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"ExportedModel({str(self.file)!r}, kind={self.kind!r})"
+
+    def __call__(
+        self,
+        input_ids: NDArray[Any],
+        attention_mask: NDArray[Any] | None = None,
+        token_type_ids: NDArray[Any] | None = None,
+    ) -> Any:
+        """Run it.
+
+        Args:
+            input_ids: (B, S).
+            attention_mask: (B, S), 1 for real tokens; all if absent.
+            token_type_ids: (B, S), segments; 0 where absent.
+
+        Returns:
+            Arrays, by the names of the model's own outputs.
+
+        Raises:
+            IndexError: ids that the vocabulary has not.
+            ValueError: a row longer than the model, or arrays that
+                do not fit together.
+        """
+        ids = np.asarray(input_ids)
+        if ids.ndim != 2 or not ids.size:
+            raise ValueError(f"input_ids must be (B, S), with a token, not {ids.shape}")
+        mask = np.ones_like(ids) if attention_mask is None else attention_mask
+        types = np.zeros_like(ids) if token_type_ids is None else token_type_ids
+        given = dict(zip(INPUTS, (ids, mask, types), strict=True))
+        for name, array in given.items():
+            if np.shape(array) != ids.shape:
+                raise ValueError(
+                    f"{name} is {np.shape(array)}, but input_ids {ids.shape}"
+                )
+        config = self.config
+        if ids.shape[1] > config.max_position_embeddings:
+            raise ValueError(
+                f"the rows have {ids.shape[1]} tokens, and the model "
+                f"{config.max_position_embeddings} positions: cut them"
+            )
+        for name, rows in [(INPUTS[0], config.vocab_size), (INPUTS[2], config.type_vocab_size)]:
+            low, high = given[name].min(), given[name].max()
+            if low < 0 or high >= rows:
+                raise IndexError(f"{name} holds {low} to {high}, not 0 to {rows - 1}")
+        feed = {
+            name: np.ascontiguousarray(given[name], np.int64) for name in self.inputs
+        }
+        return self.output(*self.session.run(None, feed))

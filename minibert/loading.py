@@ -1,0 +1,246 @@
+# Written by tools/tangle.py from
+# book/source/bert.md
+# Edit that, not this.
+"""A model and its tokenizer, for the functions on strings.
+
+They need no torch: what it computed, or ONNX Runtime, comes to
+them as arrays of NumPy. Shapes: `B` rows, `S` tokens.
+"""
+
+import threading
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minibert.batching import Row, lay_rows
+from minibert.checks import check_whole
+from minibert.config import read_config
+from minibert.exported import (
+    ExportedModel,
+    find_exported,
+    holds_exported,
+    open_exported,
+)
+from minibert.files import find_folder, folder_state
+from minibert.tokens import Tokenizer
+
+if TYPE_CHECKING:  # it takes a second to import
+    import torch
+
+    from minibert.device import Device
+
+__all__ = ["load"]
+
+
+def load(
+    model: str | Path | tuple[Any, Tokenizer],
+    kind: "type[Any] | str | None" = None,
+    device: "Device | None" = None,
+    *,
+    backend: str | None = None,
+    file_name: str | None = None,
+) -> tuple[Any, Tokenizer]:
+    """Get a model and its tokenizer, for a function on strings.
+
+    Args:
+        model: a shipped name, a folder or a hub id; read once for
+            all who ask, and again when its files change. Or the two,
+            already loaded, which stay on the device they are on.
+        kind: the class, such as `BertModel`, or its name; None for
+            the one that the config names.
+        device: where to put what is named; None for the best.
+        backend: "torch"; or "onnx" for what `minibert.export` wrote,
+            which needs no torch. None for "onnx" where a folder
+            holds nothing else.
+        file_name: of several that were exported, such as
+            "onnx/model_quantized.onnx".
+
+    Raises:
+        TypeError: something else.
+        ValueError: a model in training mode, a device for one that
+            is loaded, or an unknown backend.
+        ModuleNotFoundError: the backend is not installed.
+        FileNotFoundError, ValueError: see `from_pretrained`.
+
+    >>> bert, tokenizer = load("minilm", "BertModel")
+    >>> type(bert).__name__, len(tokenizer)
+    ('BertModel', 30522)
+    """
+    if isinstance(model, type):  # their order in version 0.2
+        model, kind = kind, model  # type: ignore[assignment]
+    if isinstance(model, tuple):
+        ours, tokenizer = model
+        check_loaded(ours, kind, device)
+    elif not isinstance(model, (str, PathLike)):
+        raise TypeError(
+            "model must be a name, a folder, or a model and its "
+            f"tokenizer, (model, tokenizer), not a {type(model).__name__}"
+        )
+    elif backend not in (None, "torch", "onnx"):
+        raise ValueError(f'backend is {backend!r}, not "torch" or "onnx"')
+    elif backend == "onnx" or (backend is None and holds_exported(Path(model))):
+        folder, file = find_exported(model, file_name)
+        ours, tokenizer = open_exported(folder, file, folder_state(folder))
+        check_kind(ours, kind)
+        check_cpu(device)
+    else:
+        folder = find_folder(model, ["*.safetensors", "config.json"])
+        ours, tokenizer = load_torch(folder, kind, device)
+    if ours.training:
+        raise ValueError(
+            "the model is in training mode, where dropout makes every "
+            "answer another: call model.eval() first"
+        )
+    return ours, tokenizer
+
+
+def check_loaded(ours: Any, kind: "type[Any] | str | None", device: Any) -> None:
+    """Refuse a loaded model that is another's, or told to move."""
+    if device is not None:
+        raise ValueError(
+            f"the model is loaded, on {ours.device}, and used there: "
+            "leave device out, or call model.to(device) first"
+        )
+    check_kind(ours, kind)
+
+
+def check_kind(ours: Any, kind: "type[Any] | str | None") -> None:
+    """Refuse a model of another class; a chapter's own goes by its name."""
+    name = kind if isinstance(kind, str) else getattr(kind, "__name__", None)
+    if isinstance(ours, ExportedModel):
+        found = [ours.kind]
+    else:
+        found = [one.__name__ for one in type(ours).__mro__]
+    if name is not None and name not in found:
+        raise TypeError(f"the model must be a {name}, not a {found[0]}")
+
+
+def check_cpu(device: Any) -> None:
+    """Refuse another device than the CPU for an exported model."""
+    if device is not None and str(device) != "cpu":
+        raise ValueError(
+            f"an exported model runs on the CPU here, not on {device}: leave device out"
+        )
+
+
+def load_torch(
+    folder: Path, kind: "type[Any] | str | None", device: "Device | None"
+) -> tuple[Any, Tokenizer]:
+    """Read a folder's weights, or give what was read before."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f'{folder} holds weights for torch: pip install "minibert-book[torch]", '
+            "or export it to ONNX where torch is"
+        ) from None
+    import minibert
+    from minibert.device import best_device
+
+    if kind is None:
+        kind = next(iter(read_config(folder).extra.get("architectures") or []), None)
+        if kind not in minibert.__all__:
+            raise ValueError(
+                f"the config of {folder} names {kind} as its class: say which "
+                "one you want, as in load(model, BertModel)"
+            )
+    if isinstance(kind, str):
+        kind = getattr(minibert, kind)
+    where = best_device() if device is None else torch.empty(0, device=device).device
+    return load_once(kind, folder.resolve(), folder_state(folder), where)  # type: ignore[arg-type]
+
+
+LOADING = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def load_once(
+    kind: type[Any], folder: Path, seen: tuple[Any, ...], device: "torch.device"
+) -> tuple[Any, Tokenizer]:
+    """Read a folder; what was `seen` there makes a new reading of a new file."""
+    import torch
+
+    # Kept for all who ask: no tensors of one caller's inference mode. One at a
+    # time, since what warnings are shown is a matter of the whole process.
+    with LOADING, torch.inference_mode(False), warnings.catch_warnings():
+        # of other heads in the file
+        only = r"(?s)(?!.*not in the file).*has no use for it"
+        warnings.filterwarnings("ignore", only)
+        model = kind.from_pretrained(folder).to(device)
+    return model, Tokenizer.from_pretrained(folder)
+
+
+def row_length(model: Any, max_length: int | None = None) -> int:
+    """Give how many tokens a row may have.
+
+    Args:
+        model: it has so many positions, and no row is longer.
+        max_length: a smaller number that somebody asked for.
+
+    Raises:
+        TypeError, ValueError: `max_length` is no number of tokens.
+    """
+    longest: int = model.config.max_position_embeddings
+    if max_length is None:
+        return longest
+    return min(check_whole("max_length", max_length, 1), longest)
+
+
+def compute(
+    model: Any, rows: Sequence[Row], pad_id: int, **options: Any
+) -> tuple[Any, Any]:
+    """Run a model on rows, without gradients.
+
+    Returns:
+        What it gives, and the rows' attention mask (B, S): tensors
+        on its device, or arrays of an exported model.
+    """
+    batch = lay_rows(rows, pad_id)
+    if isinstance(model, ExportedModel):
+        return model(**batch, **options), batch["attention_mask"]
+    import torch
+
+    tensors = {
+        name: torch.from_numpy(x).to(model.device) for name, x in batch.items()
+    }
+    with torch.no_grad():
+        return model(**tensors, **options), tensors["attention_mask"]
+
+
+def to_numpy(values: Any) -> NDArray[np.float32]:
+    """Bring what a model computed to NumPy, in float32."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float32, copy=False)
+    array: NDArray[np.float32] = values.detach().float().cpu().numpy()
+    return array
+
+
+def score_rows(
+    model: Any, rows: Sequence[Row], pad_id: int, batch_size: int = 32
+) -> list[NDArray[np.float32]]:
+    """Give a head's logits for each row, in the rows' order.
+
+    Rows of similar length are computed together.
+
+    Returns:
+        For each row (C,), or (S, C) where tokens are scored.
+    """
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
+    out: list[Any] = [None] * len(rows)
+    for at in range(0, len(order), batch_size):
+        chosen = order[at : at + batch_size]
+        without = [
+            {k: x for k, x in rows[i].items() if k != "labels"}
+            for i in chosen
+        ]
+        output, _ = compute(model, without, pad_id)
+        for i, scores in zip(chosen, to_numpy(output.logits), strict=True):
+            size = len(rows[i]["input_ids"])
+            out[i] = scores[:size] if scores.ndim == 2 else scores
+    return out
