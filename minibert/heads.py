@@ -12,13 +12,11 @@ choices.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert.bert import BertModel, BertPreTrainedModel
 from minibert.classification import (
-    MULTI,
     SINGLE,
     choose_labels,
     label_names,

@@ -73,7 +73,7 @@ def load(
     ('BertModel', 30522)
     """
     if isinstance(model, type):  # their order in version 0.2
-        model, kind = kind, model  # type: ignore[assignment]
+        model, kind = kind, model
     if isinstance(model, tuple):
         ours, tokenizer = model
         check_loaded(ours, kind, device)
@@ -150,10 +150,9 @@ def load_torch(
                 f"the config of {folder} names {kind} as its class: say which "
                 "one you want, as in load(model, BertModel)"
             )
-    if isinstance(kind, str):
-        kind = getattr(minibert, kind)
+    cls: Any = getattr(minibert, kind) if isinstance(kind, str) else kind
     where = best_device() if device is None else torch.empty(0, device=device).device
-    return load_once(kind, folder.resolve(), folder_state(folder), where)  # type: ignore[arg-type]
+    return load_once(cls, folder.resolve(), folder_state(folder), where)
 
 
 LOADING = threading.Lock()

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tokenizers
@@ -365,12 +365,12 @@ class Tokenizer:
         if return_tensors not in ("pt", "np"):
             raise ValueError(f'return_tensors is {return_tensors!r}, not "pt" or "np"')
         arrays = pad(around, self.pad_id, size, padding_side)
-        arrays.append(np.array([i for i, _, _ in rows]))
-        *ids, texts = to_tensors(arrays) if return_tensors == "pt" else arrays
+        arrays.append(np.array([i for i, _, _ in rows], np.int64))
+        given: list[Any] = to_tensors(arrays) if return_tensors == "pt" else arrays
         if not return_overflowing_tokens:
-            return Batch(*ids)
-        batch = OverflowingBatch(*ids)
-        batch.overflow_to_sample_mapping = texts
+            return Batch(*given[:3])
+        batch = OverflowingBatch(*given[:3])
+        batch.overflow_to_sample_mapping = given[3]
         return batch
 
     def _around(

@@ -72,7 +72,7 @@ def run_qa_train(args: SimpleNamespace) -> None:
     def measure(model: torch.nn.Module) -> dict[str, float]:
         numbers: dict[str, float] = {}
         for name, some in unseen.items():
-            found = answer_all(some, model=(model, tokenizer))  # type: ignore[arg-type]
+            found = answer_all(some, model=(model, tokenizer))
             score = evaluate(some, {x.id: y.text for x, y in zip(some, found, strict=True)})
             numbers |= {f"{name}_{k}": score[k] for k in ("exact_match", "f1")}
         return numbers
