@@ -7,15 +7,17 @@ Shapes: `C` classes.
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from minibert.checks import as_texts
 from minibert.config import BertConfig
-from minibert.loading import load, row_length, score_rows
+from minibert.loading import load, row_length, score_rows, stream
 from minibert.moved import moved
 from minibert.tokens import Tokenizer
 
@@ -190,6 +192,7 @@ def to_python(value: Any, name: str, floats: bool = False) -> Any:
     return found.tolist()
 
 
+@overload
 def classify(
     text: str,
     *,
@@ -198,7 +201,42 @@ def classify(
     max_length: int | None = None,
     doc_stride: int | None = None,
     device: "Device | None" = None,
-) -> dict[str, float]:
+) -> dict[str, float]: ...
+
+
+@overload
+def classify(
+    text: list[str] | tuple[str, ...],
+    *,
+    model: str | Path | tuple[Any, Tokenizer],
+    second: Sequence[str] | None = None,
+    max_length: int | None = None,
+    doc_stride: int | None = None,
+    device: "Device | None" = None,
+) -> list[dict[str, float]]: ...
+
+
+@overload
+def classify(
+    text: Iterator[str],
+    *,
+    model: str | Path | tuple[Any, Tokenizer],
+    second: None = None,
+    max_length: int | None = None,
+    doc_stride: int | None = None,
+    device: "Device | None" = None,
+) -> Iterator[dict[str, float]]: ...
+
+
+def classify(
+    text: str | list[str] | tuple[str, ...] | Iterator[str],
+    *,
+    model: str | Path | tuple[Any, Tokenizer],
+    second: str | Sequence[str] | None = None,
+    max_length: int | None = None,
+    doc_stride: int | None = None,
+    device: "Device | None" = None,
+) -> dict[str, float] | list[dict[str, float]] | Iterator[dict[str, float]]:
     """Give the probability of each class, the likeliest first.
 
     Of several classes at once, each has its own probability; of a
@@ -206,9 +244,12 @@ def classify(
 
     Args:
         text: what is beyond `max_length` is cut off, or read in
-            windows where `doc_stride` is given.
+            windows where `doc_stride` is given. A list of texts
+            gives a list; an iterator is read as it is needed, and
+            gives an iterator.
         model: a folder, a hub id, or a model and its tokenizer.
-        second: another text, for a model that reads two.
+        second: another text, for a model that reads two; of a list,
+            a list.
         max_length: tokens in a row; None, or more than the model
             has positions, for as many as those.
         doc_stride: of a text of any length, tokens from one
@@ -220,24 +261,46 @@ def classify(
     Raises:
         TypeError: a text that is no string.
         ValueError: windows that would leave tokens out between
-            them, or windows of two texts.
+            them, or windows of two texts; not as many second texts
+            as texts.
     """
     bert, tokenizer = load(model, "BertForSequenceClassification", device)
     limit = row_length(bert, max_length)
-    if doc_stride is None:
-        rows = [text_row(text, tokenizer, max_length=limit, second=second)]
-    elif second is not None:
+    if isinstance(text, Iterator):
+        return stream(text, lambda some: classify(
+            some, model=(bert, tokenizer), max_length=max_length, doc_stride=doc_stride
+        ))  # fmt: skip
+    texts = [text] if isinstance(text, str) else as_texts(text, "text")
+    seconds: Sequence[str | None] = [None] * len(texts)
+    if second is not None:
+        seconds = [second] if isinstance(second, str) else as_texts(second, "second text")
+    if second is not None and doc_stride is not None:
         raise ValueError("windows are cut from one text: leave second out, or doc_stride")
-    else:
-        rows = class_windows(text, tokenizer, limit, doc_stride)
-    logits = np.mean(score_rows(bert, rows, tokenizer.pad_id), 0)
-    problem = problem_of(bert.config)
+    if len(seconds) != len(texts):
+        raise ValueError(f"{len(texts)} texts, but {len(seconds)} second ones")
+    rows, of = [], []  # all windows, and the text of each
+    for i, (first, other) in enumerate(zip(texts, seconds, strict=True)):
+        if doc_stride is None:
+            cut = [text_row(first, tokenizer, max_length=limit, second=other)]
+        else:
+            cut = class_windows(first, tokenizer, limit, doc_stride)
+        rows += cut
+        of += [i] * len(cut)
+    scores = np.array(score_rows(bert, rows, tokenizer.pad_id))
+    means = [scores[np.array(of) == i].mean(0) for i in range(len(texts))]
+    out = [class_shares(logits, bert.config) for logits in means]
+    return out[0] if isinstance(text, str) else out
+
+
+def class_shares(logits: NDArray[Any], config: BertConfig) -> dict[str, float]:
+    """Turn one text's logits (C,) into probabilities by name."""
+    problem = problem_of(config)
     if problem == SINGLE:
         powers = np.exp(logits - logits.max())
         logits = powers / powers.sum()
     elif problem != "regression":
         logits = 1 / (1 + np.exp(-logits))
-    by_name = zip(label_names(bert.config), logits.tolist(), strict=True)
+    by_name = zip(label_names(config), logits.tolist(), strict=True)
     return dict(sorted(by_name, key=lambda pair: -pair[1]))
 
 

@@ -5,9 +5,11 @@
 """Answers and summaries, lit up in their text as HTML."""
 
 import html
+from typing import TYPE_CHECKING
 
-from minibert.spans import Answer
-from minibert.summaries import Summary
+if TYPE_CHECKING:  # they use this module
+    from minibert.spans import Answer
+    from minibert.summaries import Summary
 
 __all__ = ["highlight", "highlight_summary"]
 
@@ -15,7 +17,7 @@ __all__ = ["highlight", "highlight_summary"]
 PLAIN = "mathjax_ignore tex2jax_ignore"  # the class of text without formulas
 
 
-def highlight(context: str, found: Answer) -> str:
+def highlight(context: str, found: "Answer") -> str:
     """Mark an answer in its text, and underline the next best: HTML.
 
     Where spans overlap, the better one is kept. Of a long text
@@ -50,7 +52,7 @@ def highlight(context: str, found: Answer) -> str:
     return f'<span class="{PLAIN}">{text}</span>'
 
 
-def highlight_summary(summary: Summary) -> str:
+def highlight_summary(summary: "Summary") -> str:
     """Show a text with its summary marked and each weight beside it: HTML."""
     low, high = summary.weights.min(), summary.weights.max()
     rows = []

@@ -9,11 +9,12 @@ them as arrays of NumPy. Shapes: `B` rows, `S` tokens.
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ if TYPE_CHECKING:  # it takes a second to import
     from minibert.device import Device
 
 __all__ = ["load"]
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def load(
@@ -173,6 +177,14 @@ def load_once(
         warnings.filterwarnings("ignore", only)
         model = kind.from_pretrained(folder).to(device)
     return model, Tokenizer.from_pretrained(folder)
+
+
+def stream(
+    items: Iterator[Given], function: Callable[[list[Given]], Iterable[Made]], size: int = 256
+) -> Iterator[Made]:
+    """Apply a function of lists to an iterator, `size` items at a time."""
+    while some := list(islice(items, size)):
+        yield from function(some)
 
 
 def row_length(model: Any, max_length: int | None = None) -> int:

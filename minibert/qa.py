@@ -8,15 +8,21 @@ Shapes: `n` windows.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minibert.checks import check_whole
-from minibert.loading import compute, load, row_length, to_numpy
+from minibert.loading import (
+    compute,
+    load,
+    row_length,
+    stream,
+    to_numpy,
+)
 from minibert.moved import moved
 from minibert.spans import EMPTY, Answer, choose_answer, read_windows
 from minibert.squad import Question, scores
@@ -39,6 +45,7 @@ __all__ = [
 Loaded = tuple[Any, Tokenizer]  # a model and its tokenizer
 
 
+@overload
 def answer_all(
     questions: Sequence[Question],
     *,
@@ -50,14 +57,44 @@ def answer_all(
     max_length: int = 384,
     doc_stride: int | None = None,
     batch_size: int = 32,
-) -> list[Answer]:
+) -> list[Answer]: ...
+
+
+@overload
+def answer_all(
+    questions: Iterator[Question],
+    *,
+    model: str | Path | Loaded = "minilm-qa",
+    device: "Device | None" = None,
+    threshold: float | None = None,
+    others: int = 0,
+    longest: int = 30,
+    max_length: int = 384,
+    doc_stride: int | None = None,
+    batch_size: int = 32,
+) -> Iterator[Answer]: ...
+
+
+def answer_all(
+    questions: Sequence[Question] | Iterator[Question],
+    *,
+    model: str | Path | Loaded = "minilm-qa",
+    device: "Device | None" = None,
+    threshold: float | None = None,
+    others: int = 0,
+    longest: int = 30,
+    max_length: int = 384,
+    doc_stride: int | None = None,
+    batch_size: int = 32,
+) -> list[Answer] | Iterator[Answer]:
     """Answer many questions; what is right is not looked at.
 
     Windows of similar length are computed together. A question or a
     text without a token gets an empty answer.
 
     Args:
-        questions: each with its text.
+        questions: each with its text; of an iterator, they are
+            read as they are needed.
         model: as in `answer`, and the next four.
         device: see there.
         threshold: see there.
@@ -68,7 +105,8 @@ def answer_all(
         batch_size: windows at a time.
 
     Returns:
-        One for each question, in their order.
+        One for each question, in their order: a list; an iterator
+        where the questions are one.
 
     Raises:
         TypeError: something that is no `Question`, or a number of
@@ -76,9 +114,6 @@ def answer_all(
         ValueError: as `answer`, but for a text without a word; a
             `batch_size` below 1; a model whose logits are nan.
     """
-    for number, question in enumerate(questions):
-        if not isinstance(question, Question):
-            raise TypeError(f"question {number} must be a Question, not {question!r}")
     longest, others = check_whole("longest", longest, 1), check_whole("others", others, 0)
     batch_size = check_whole("batch_size", batch_size, 1)
     max_length = check_whole("max_length", max_length, 1)
@@ -88,6 +123,15 @@ def answer_all(
         raise ValueError("threshold is nan: give a number, or None")
     bert, tokenizer = load(model, "BertForQuestionAnswering", device)
     max_length = row_length(bert, max_length)
+    if isinstance(questions, Iterator):
+        return stream(questions, lambda some: answer_all(
+            some, model=(bert, tokenizer), threshold=threshold, others=others,
+            longest=longest, max_length=max_length, doc_stride=doc_stride,
+            batch_size=batch_size,
+        ))  # fmt: skip
+    for number, question in enumerate(questions):
+        if not isinstance(question, Question):
+            raise TypeError(f"question {number} must be a Question, not {question!r}")
     windows = [
         cut_windows(x.question, x.context, tokenizer, max_length, doc_stride)
         for x in questions

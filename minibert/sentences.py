@@ -6,16 +6,22 @@
 Shapes: `B` batch, `S` sequence, `H` hidden, `n` texts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minibert.checks import check_whole
-from minibert.loading import compute, load, row_length, to_numpy
+from minibert.loading import (
+    compute,
+    load,
+    row_length,
+    stream,
+    to_numpy,
+)
 from minibert.moved import moved
 from minibert.tokens import Tokenizer
 
@@ -64,6 +70,7 @@ def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
     return vectors / np.where(lengths > 0, lengths, 1).astype(vectors.dtype)
 
 
+@overload
 def embed(
     texts: Sequence[str],
     *,
@@ -75,14 +82,44 @@ def embed(
     max_length: int = 256,
     batch_size: int = 32,
     progress: bool = False,
-) -> Vectors:
+) -> Vectors: ...
+
+
+@overload
+def embed(
+    texts: Iterator[str],
+    *,
+    model: str | Path | tuple[Any, Tokenizer] = "minilm",
+    device: "Device | None" = None,
+    pool: Pool = mean_pool,
+    layer: int | None = -1,
+    unit: bool = True,
+    max_length: int = 256,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Iterator[Vectors]: ...
+
+
+def embed(
+    texts: Sequence[str] | Iterator[str],
+    *,
+    model: str | Path | tuple[Any, Tokenizer] = "minilm",
+    device: "Device | None" = None,
+    pool: Pool = mean_pool,
+    layer: int | None = -1,
+    unit: bool = True,
+    max_length: int = 256,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Vectors | Iterator[Vectors]:
     """Turn each text into one vector.
 
     Texts of like length are computed together; the company a text
     keeps does not change its vector.
 
     Args:
-        texts: what is beyond `max_length` tokens is cut off.
+        texts: what is beyond `max_length` tokens is cut off. Of an
+            iterator, texts are read as they are needed.
         model: a shipped name, a folder, a hub id, or a BertModel and
             its tokenizer.
         device: where to put a model that is named; None for the
@@ -100,6 +137,7 @@ def embed(
 
     Returns:
         (n, H), in the order of `texts`; (L + 1, n, H) of all layers.
+        For an iterator, one (H,) after the other, or (L + 1, H).
 
     Raises:
         TypeError: one string, or something that is none; a number
@@ -116,6 +154,15 @@ def embed(
     max_length = check_whole("max_length", max_length, 2)  # [CLS] and [SEP]
     bert, tokenizer = load(model, "BertModel", device)
     max_length = row_length(bert, max_length)
+    if isinstance(texts, Iterator):
+        kwargs: dict[str, Any] = {"max_length": max_length, "batch_size": batch_size}
+        kwargs |= {"pool": pool, "layer": layer, "unit": unit}
+        axis = 1 if layer is None else 0  # the texts'
+
+        def some(chunk: list[str]) -> Iterator[Vectors]:
+            return iter(np.moveaxis(embed(chunk, model=(bert, tokenizer), **kwargs), axis, 0))
+
+        return stream(texts, some)
     last = bert.config.num_hidden_layers
     if layer is not None:
         layer = check_whole("layer", layer, -last - 1, last)

@@ -6,6 +6,7 @@
 Shapes: `B` windows, `S` sequence.
 """
 
+import html
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from minibert.highlight import PLAIN
 from minibert.windows import Offsets, Windows, trusted_window
 
 __all__ = [
@@ -87,6 +89,16 @@ class Answer(NamedTuple):
     probability: float
     no_answer: float
     others: tuple["Answer", ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Draw it in a notebook: the next best ones below."""
+        rows = [
+            f"<tr><td>{html.escape(one.text) or '<i>no answer</i>'}</td>"
+            f"<td>{one.probability:.2f}</td></tr>"
+            for one in (self, *self.others)
+        ]
+        head = "<tr><th>answer</th><th>probability</th></tr>"
+        return f'<table class="{PLAIN}">{head}{"".join(rows)}</table>'
 
 
 EMPTY = Answer("", 0, 0, 0.0, 1.0, math.inf)  # of a text without a token

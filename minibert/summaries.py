@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from minibert.checks import check_whole
 from minibert.data import sentences
 from minibert.files import require
+from minibert.highlight import highlight_summary
 from minibert.sentences import Vectors, embed, to_unit
 from minibert.tokens import Tokenizer
 
@@ -44,6 +45,9 @@ class Summary(NamedTuple):
     def text(self) -> str:
         """The summary."""
         return " ".join(self.sentences[i] for i in self.chosen)
+
+    def _repr_html_(self) -> str:
+        return highlight_summary(self)
 
 
 def by_centroid(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:

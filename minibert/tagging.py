@@ -6,13 +6,14 @@
 Shapes: `S` sequence.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from minibert.batching import IGNORE
+from minibert.checks import as_texts
 from minibert.classification import label_names
-from minibert.loading import load, row_length, score_rows
+from minibert.loading import load, row_length, score_rows, stream
 from minibert.moved import moved
 from minibert.tokens import Encoding, Tokenizer
 
@@ -140,30 +141,71 @@ def span_f1(
     return 2 * both / total if total else 1.0
 
 
+@overload
 def tag(
     text: str,
     *,
     model: str | Path | tuple[Any, Tokenizer],
     device: "Device | None" = None,
-) -> list[Span]:
+) -> list[Span]: ...
+
+
+@overload
+def tag(
+    text: list[str] | tuple[str, ...],
+    *,
+    model: str | Path | tuple[Any, Tokenizer],
+    device: "Device | None" = None,
+) -> list[list[Span]]: ...
+
+
+@overload
+def tag(
+    text: Iterator[str],
+    *,
+    model: str | Path | tuple[Any, Tokenizer],
+    device: "Device | None" = None,
+) -> Iterator[list[Span]]: ...
+
+
+def tag(
+    text: str | list[str] | tuple[str, ...] | Iterator[str],
+    *,
+    model: str | Path | tuple[Any, Tokenizer],
+    device: "Device | None" = None,
+) -> list[Span] | list[list[Span]] | Iterator[list[Span]]:
     """Give the tagged spans of a text, in their order.
 
     Args:
-        text: one that the model can read whole.
+        text: one that the model can read whole. A list of texts
+            gives a list; an iterator is read as it is needed, and
+            gives an iterator.
         model: a folder, a hub id, or a model and its tokenizer.
         device: where to put a model that is named; None for the
             best.
 
     Raises:
+        TypeError: a text that is no string.
         ValueError: too long: tag it sentence by sentence.
     """
     bert, tokenizer = load(model, "BertForTokenClassification", device)
-    limit, encoding = row_length(bert), tokenizer.encode(text)
-    if len(encoding.ids) > limit:
-        raise ValueError(
-            f"the text has {len(encoding.ids)} tokens, but the model ends at "
-            f"{limit}: tag its sentences, one by one"
+    if isinstance(text, Iterator):
+        return stream(text, lambda some: tag(some, model=(bert, tokenizer)))
+    texts = [text] if isinstance(text, str) else as_texts(text, "text")
+    limit, names = row_length(bert), label_names(bert.config)
+    encodings = [tokenizer.encode(one) for one in texts]
+    for i, encoding in enumerate(encodings):
+        if len(encoding.ids) > limit:
+            which = "the text" if isinstance(text, str) else f"text {i}"
+            raise ValueError(
+                f"{which} has {len(encoding.ids)} tokens, but the model ends at "
+                f"{limit}: tag its sentences, one by one"
+            )
+    rows = [{"input_ids": encoding.ids} for encoding in encodings]
+    found = [
+        read_tags(encoding, [names[i] for i in logits.argmax(-1).tolist()])
+        for encoding, logits in zip(
+            encodings, score_rows(bert, rows, tokenizer.pad_id), strict=True
         )
-    (logits,) = score_rows(bert, [{"input_ids": encoding.ids}], tokenizer.pad_id)
-    names = label_names(bert.config)
-    return read_tags(encoding, [names[i] for i in logits.argmax(-1).tolist()])
+    ]
+    return found[0] if isinstance(text, str) else found

@@ -21,13 +21,13 @@ PACKAGE = ROOT / "minibert"
 BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
-    "moved", "device", "attention", "transformer",  # layers
-    "checks", "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
+    "moved", "checks", "highlight", "device", "attention", "transformer",  # layers
+    "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
     "batching", "tokens", "config", "cards", "exported", "loading",
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
     "classification", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
-    "sentences", "summaries", "rouge", "highlight", "inside", "export",  # using it
+    "sentences", "summaries", "rouge", "inside", "export",  # using it
 ]  # fmt: skip
 
 
@@ -93,9 +93,18 @@ def cells_define() -> Iterator[str]:
 
 
 def imports_point_up() -> Iterator[str]:
-    """A module imports only modules of lower floors."""
+    """A module imports only modules of lower floors, but for types."""
     for path in sorted(PACKAGE.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = {
+            id(inner)
+            for node in tree.body
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in node.body
+        }
+        for node in ast.walk(tree):
+            if id(node) in for_types:  # never imported
+                continue
             if isinstance(node, ast.ImportFrom) and node.level:
                 yield f"{path.name}: relative import, line {node.lineno}"
             names = []
