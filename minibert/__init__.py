@@ -95,9 +95,15 @@ else:
         import importlib.util
 
         if name in HOME:
-            found = getattr(importlib.import_module(f"minibert.{HOME[name]}"), name)
-            globals()[name] = found  # found at once from now on
-            return found
+            try:
+                home = importlib.import_module(f"minibert.{HOME[name]}")
+            except ModuleNotFoundError as error:
+                if error.name != "torch":
+                    raise
+                said = f'minibert.{name} needs torch: pip install "minibert-book[torch]"'
+                raise ModuleNotFoundError(said, name="torch") from None
+            globals()[name] = getattr(home, name)  # found at once from now on
+            return globals()[name]
         spec = None if name.startswith("_") else importlib.util.find_spec(f"minibert.{name}")
         if spec and spec.has_location:
             return importlib.import_module(f"minibert.{name}")
