@@ -1,8 +1,9 @@
 """The statements of a notebook that some of its cells need, and no others.
 
 Going backwards from those cells, a statement stays when it binds a name that is needed
-after it, or changes what such a name holds: `x[0] = 1`, `x.append(1)`, `change(x)`. What
-only shows in a run (a hook, a random number that is not drawn) is not seen.
+after it, or changes what such a name holds: `x[0] = 1`, `x.append(1)`, `change(x)`. Not
+seen is what only a run shows (a random number that is no longer drawn), and what a function
+from elsewhere changes whose value is used.
 """
 
 from __future__ import annotations
@@ -102,6 +103,13 @@ def binds(node: ast.AST) -> Names:
     }  # fmt: skip
 
 
+def owner(node: ast.AST) -> Names:
+    """`x` of `x.a[0]`, also where it is imported or a class."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else set()
+
+
 def in_place(method: str) -> bool:
     """Whether a method changes its object, by its name."""
     return method in CHANGE or method.endswith("_")
@@ -139,15 +147,16 @@ class Slicer:
                     names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
                     changes = self.changed(one.node, []) & ({*names, *inner} - self.imported)
                     self.functions[name] = names, changes
-                case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
-                    one.changes = self.changed(one.node, aliases)
-                    if name in self.imported and name != "figures":
-                        one.changes.add(name)  # torch.manual_seed(0)
+                case ast.Expr(
+                    value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method))
+                ) if method not in SHOW:
+                    # The owner may be a package: `torch.manual_seed(0)`.
+                    one.changes = self.changed(one.node, aliases) | {name}
                 case _:
                     one.changes = self.changed(one.node, aliases)
 
     def roots(self, *nodes: ast.expr | None) -> Names:
-        """The names whose objects expressions lie in: `x` of `x.a[0]` and of `x.a()`."""
+        """The names whose objects expressions lie in: `x` of `x.a[0]` and `x.parameters()`."""
         found: Names = set()
         for node in nodes:
             match node:
@@ -188,7 +197,7 @@ class Slicer:
         for part in ast.walk(node):
             match part:
                 case ast.Attribute() | ast.Subscript() if not isinstance(part.ctx, ast.Load):
-                    found |= self.roots(part)
+                    found |= self.roots(part) | owner(part)
                 case ast.Expr(value=ast.Call(func=ast.Name(id=n) | ast.Attribute(attr=n)) as call):
                     if n not in SHOW and not n.startswith("check"):
                         found |= self.touched(call)

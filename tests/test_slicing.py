@@ -53,6 +53,7 @@ def test_a_definition_stays(define: str):
         "last = x.pop()",
         "setattr(x, 'size', 7)",
         "x.size = 7",
+        "List.size = 7\nx = List(x)",
         "random.shuffle(x)",
         "put(x)",
         "size = put(x)",
