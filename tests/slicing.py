@@ -137,7 +137,8 @@ class Slicer:
         aliases: list[tuple[Names, Names]] = []
         for one in statements:
             inner = later(one.node)
-            aliases = [(names - one.ends, held) for names, held in aliases]
+            anew = one.binds if isinstance(one.node, (ast.For, ast.With)) else one.ends
+            aliases = [(names - anew, held) for names, held in aliases]
             for name in one.binds:
                 self.later.setdefault(name, set()).update(inner)
             match one.node:

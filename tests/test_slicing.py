@@ -100,7 +100,9 @@ def test_what_is_bound_anew_is_not_needed_before():
     assert sliced("x = 1\nx = 2", "answer = x") == ["x = 2"]
     assert sliced("x = 1", "if not x:\n    x = 2", "answer = x")[0] == "x = 1"
     assert sliced("for x in [2]:\n    print(x)", "x = 3", "answer = x") == ["", "x = 3"]
-    # The name is the cell's own.
+    # The name is the cell's own, and what it was is no matter.
+    cells = "x = [1]", "for one in [x]:\n    print(one)", "for one in [[2]]:\n    one.append(3)"
+    assert sliced(*cells, "answer = x") == ["x = [1]", "", ""]
     assert sliced("one = 1", "answer = []\nfor one in [2]:\n    answer.append(one)") == [""]
     assert sliced("one = [1]", "answer = [one for one in [2]]") == [""]
 
