@@ -18,8 +18,8 @@ from source import ROOT, exported, read, sources
 
 PACKAGE = ROOT / "minibert"
 # Printed in no chapter: the drawings, the command (and commands/), the names of before;
-# export.py until its chapter is written.
-BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py", "export.py"}
+# exporting.py until its chapter is written.
+BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py", "exporting.py"}
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "device", "attention", "transformer",  # layers
@@ -28,7 +28,7 @@ FLOORS = [
     "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
     "finetuning", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
-    "sentences", "summaries", "rouge", "highlight", "inside", "export",
+    "sentences", "summaries", "rouge", "highlight", "inside", "exporting",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from minibert.export import export
+from minibert.exporting import export
 
 __all__: list[str] = []
 
