@@ -22,8 +22,9 @@ from minibert.tokens import Tokenizer
 
 __all__ = ["ExportedModel"]
 
-# Where the hub's libraries look for it, and older exports have it.
-GRAPHS = ("onnx/model.onnx", "onnx/model_quantized.onnx", "model.onnx", "model_quantized.onnx")
+# Where the hub's libraries look for a graph; older ones wrote it beside the config.
+FLOAT, INT8 = "onnx/model.onnx", "onnx/model_quantized.onnx"
+GRAPHS = (FLOAT, INT8, "model.onnx", "model_quantized.onnx")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -103,13 +104,13 @@ class ExportedModel:
         self.file, self.config = file, config
         self.kind: str = next(iter(config.extra.get("architectures") or []), "BertModel")
         self.inputs = [one.name for one in self.session.get_inputs()]
-        names = [one.name for one in self.session.get_outputs()]
+        self.outputs = [one.name for one in self.session.get_outputs()]
         if "input_ids" not in self.inputs or not {*self.inputs} <= {*INPUTS}:
             raise ValueError(
                 f"{file} takes {self.inputs}, and BERT takes {[*INPUTS]}: "
                 "it is another model's"
             )
-        self.output = namedtuple("Output", names)  # type: ignore[misc]
+        self.output = namedtuple("Output", self.outputs)  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"ExportedModel({str(self.file)!r}, kind={self.kind!r})"
@@ -119,13 +120,15 @@ class ExportedModel:
         input_ids: NDArray[Any],
         attention_mask: NDArray[Any] | None = None,
         token_type_ids: NDArray[Any] | None = None,
+        **options: bool,
     ) -> Any:
         """Run it.
 
         Args:
-            input_ids: (B, S).
+            input_ids: (B, S); of choices (B, N, S).
             attention_mask: (B, S), 1 for real tokens; all if absent.
             token_type_ids: (B, S), segments; 0 where absent.
+            **options: what a graph has not, as hidden states.
 
         Returns:
             Arrays, by the names of the model's own outputs.
@@ -135,8 +138,13 @@ class ExportedModel:
             ValueError: a row longer than the model, or arrays that
                 do not fit together.
         """
+        if any(options.values()):
+            raise ValueError(
+                f"{self.file} gives {', '.join(self.outputs)} alone, and "
+                f"{', '.join(options)} was asked for: use the model in torch"
+            )
         ids = np.asarray(input_ids)
-        if ids.ndim != 2 or not ids.size:
+        if ids.ndim < 2 or not ids.size:
             raise ValueError(f"input_ids must be (B, S), with a token, not {ids.shape}")
         mask = np.ones_like(ids) if attention_mask is None else attention_mask
         types = np.zeros_like(ids) if token_type_ids is None else token_type_ids
@@ -147,9 +155,9 @@ class ExportedModel:
                     f"{name} is {np.shape(array)}, but input_ids {ids.shape}"
                 )
         config = self.config
-        if ids.shape[1] > config.max_position_embeddings:
+        if ids.shape[-1] > config.max_position_embeddings:
             raise ValueError(
-                f"the rows have {ids.shape[1]} tokens, and the model "
+                f"the rows have {ids.shape[-1]} tokens, and the model "
                 f"{config.max_position_embeddings} positions: cut them"
             )
         for name, rows in [(INPUTS[0], config.vocab_size), (INPUTS[2], config.type_vocab_size)]:

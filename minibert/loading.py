@@ -214,7 +214,8 @@ def compute(
     """
     batch = lay_rows(rows, pad_id)
     if isinstance(model, ExportedModel):
-        return model(**batch, **options), batch["attention_mask"]
+        output = model(**batch, **options)  # type: ignore[arg-type]
+        return output, batch["attention_mask"]
     import torch
 
     tensors = {

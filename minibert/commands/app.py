@@ -199,6 +199,22 @@ def models(as_json: bool) -> None:
     texts.list_models(as_json)
 
 
+@app.command(cls=Command, short_help="write a model as ONNX, for where there is no torch")
+@click.argument("model")
+@click.argument("folder", type=PATH)
+@click.option("--int8", is_flag=True, help="in int8 as well: a fourth of the size")
+@click.pass_context
+def export(ctx: click.Context, /, **_: Any) -> None:
+    """Write MODEL, a name, a folder or a hub id, into FOLDER as ONNX, and compare the two.
+
+    \b
+    minibert export minilm-qa qa-onnx --int8
+    """
+    from minibert.commands import exporting
+
+    exporting.run_export(arguments(ctx))
+
+
 def pretraining_numbers() -> Iterator[click.Option]:
     """Give the flags of a pre-training run."""
     from minibert.pretraining import PretrainingConfig
