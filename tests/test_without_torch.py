@@ -1,9 +1,31 @@
 """What runs without torch: functions on strings, with a model that was exported."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+
+from minibert import (
+    Answer,
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+    Tokenizer,
+    answer,
+    classify,
+    embed,
+    load,
+    tag,
+)
+from minibert.exporting import export
+from minibert.tagging import Span
 
 WITHOUT = "import sys\nsys.modules['torch'] = None  # as where it is not installed\n"
 
