@@ -39,8 +39,9 @@ from minibert.pretraining import BertForPreTraining
 from minibert.qa import answer_all, question_rows
 from minibert.sentences import embed
 from minibert.squad import Question, load_leadqa
+from minibert.steps import make_optimiser
 from minibert.tokens import Tokenizer
-from minibert.training import TrainingConfig, make_optimiser
+from minibert.training import TrainingConfig
 from minibert.vocabulary import SPECIAL
 from minibert.windows import find_tokens
 

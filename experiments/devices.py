@@ -26,7 +26,7 @@ def measure(rounds: int = 7) -> dict[str, object]:
 
     from minibert.device import best_dtype, slowdown
     from minibert.pretraining import BertForPreTraining
-    from minibert.training import Microbatch, backward, choose_precision
+    from minibert.steps import Microbatch, backward, choose_precision
 
     torch.set_num_threads(1)
     cpu = torch.device("cpu")

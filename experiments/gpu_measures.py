@@ -30,8 +30,9 @@ from minibert.device import best_dtype
 from minibert.losses import IGNORE
 from minibert.mlm import Masking
 from minibert.pretraining import BertForPreTraining
+from minibert.steps import Microbatch
 from minibert.tokens import Tokenizer
-from minibert.training import Microbatch, TrainingConfig, train
+from minibert.training import TrainingConfig, train
 from minibert.vocabulary import SPECIAL
 
 Fields = dict[str, Any]  # of a row

@@ -20,8 +20,8 @@ from minibert.__main__ import main as minibert
 from minibert.heads import BertForQuestionAnswering
 from minibert.qa import answer_all
 from minibert.squad import evaluate, load_squad
+from minibert.steps import processes
 from minibert.tokens import Tokenizer
-from minibert.training import processes
 
 RECORD = RESULTS / "squad.json"
 RECIPES = {  # learning rate, epochs

@@ -25,14 +25,9 @@ from minibert.checkpoints import digest
 from minibert.classification import to_python
 from minibert.loading import score_rows
 from minibert.moved import moved
+from minibert.steps import Microbatch, processes, split_step
 from minibert.tokens import Tokenizer
-from minibert.training import (
-    Microbatch,
-    TrainingConfig,
-    processes,
-    split_step,
-    train,
-)
+from minibert.training import TrainingConfig, train
 
 __all__ = [
     "FineTuningData",

@@ -40,14 +40,9 @@ from minibert.nsp import (
     draw_pairs,
     to_batch,
 )
+from minibert.steps import Microbatch, processes, split_step
 from minibert.tokens import Tokenizer
-from minibert.training import (
-    Microbatch,
-    TrainingConfig,
-    processes,
-    split_step,
-    train,
-)
+from minibert.training import TrainingConfig, train
 from minibert.weights import base_weights
 
 __all__ = [

@@ -11,7 +11,7 @@ from minibert.attention import padding_mask
 from minibert.bert import BertModel
 from minibert.config import BertConfig
 from minibert.device import best_device, best_dtype, can_look, slowdown
-from minibert.training import choose_precision
+from minibert.steps import choose_precision
 from minibert.transformer import Encoder
 
 CONFIG = BertConfig(

@@ -18,15 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minibert.checkpoints import BRANCHED, find_checkpoint, weights_digest
-from minibert.training import (
-    Microbatch,
-    TrainingConfig,
-    backward,
-    choose_precision,
-    make_optimiser,
-    split_step,
-    train,
-)
+from minibert.steps import Microbatch, backward, choose_precision, make_optimiser, split_step
+from minibert.training import TrainingConfig, train
 
 FULL = os.environ.get("MINIBERT_FULL") == "1"  # twenty kills, as the long form
 

@@ -26,7 +26,7 @@ FLOORS = [
     "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
     "batching", "tokens", "config", "cards", "exported", "loading",
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",  # the model
-    "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
+    "mlm", "nsp", "checkpoints", "steps", "training", "corpus", "pretraining",  # training it
     "classification", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
     "sentences", "summaries", "rouge", "inside", "exporting",  # using it
 ]  # fmt: skip

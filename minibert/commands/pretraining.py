@@ -23,8 +23,8 @@ from minibert.pretraining import (
     stack_layers,
     train_last,
 )
+from minibert.steps import processes
 from minibert.tokens import Tokenizer
-from minibert.training import processes
 
 __all__: list[str] = []
 

@@ -24,8 +24,9 @@ from minibert.heads import BertForQuestionAnswering
 from minibert.pretraining import save_trained
 from minibert.qa import answer_all, question_rows
 from minibert.squad import Question, evaluate, load_leadqa, load_squad, read_squad
+from minibert.steps import processes
 from minibert.tokens import Tokenizer
-from minibert.training import TrainingConfig, processes
+from minibert.training import TrainingConfig
 
 __all__: list[str] = []
 
