@@ -11,7 +11,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,14 +35,15 @@ Places = NDArray[np.int64]
 
 
 GAP = re.compile(r"\n[^\S\n]*\n\s*")  # between two paragraphs
-BORDER = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[」』”]*|\n")  # behind a sentence
+SENTENCE = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[」』”]*")  # what ends one
+BORDERS = SENTENCE, re.compile(r"\n\s*"), re.compile(r"\s+")  # else a line, else a word
 
 
 def cut_passages(text: str, tokenizer: "Tokenizer", max_length: int = 256) -> list[tuple[int, int]]:
     """Cut a text into passages: its paragraphs, and long ones in parts.
 
-    A part ends with a sentence or, if none ends in it, with a word. Parts do not overlap:
-    an answer lies within a sentence, so none is cut, and none is found twice.
+    A part ends with a sentence or, where none ends in it, with a line or a word. Parts do
+    not overlap: an answer lies within a sentence, so none is cut, and none is found twice.
 
     Args:
         text: paragraphs with blank lines between them.
@@ -56,29 +57,22 @@ def cut_passages(text: str, tokenizer: "Tokenizer", max_length: int = 256) -> li
     room, places, begin = max_length - 2, [], 0
     for end, after in [*(gap.span() for gap in GAP.finditer(text)), (len(text), len(text))]:
         offsets = tokenizer.encode(text[begin:end]).offsets[1:-1]
-        cuts = [0]
-        if len(offsets) > room:
-            borders = [border.end() for border in BORDER.finditer(text, begin, end)]
-            starts = [begin + start for start, _ in offsets]
-            while len(offsets) - cuts[-1] > room:
-                cuts.append(cut_before(cuts[-1], cuts[-1] + room, starts, borders, offsets))
+        starts, cuts = [begin + start for start, _ in offsets], [0]
+        while len(offsets) - cuts[-1] > room:
+            cuts.append(cut_before(text, starts, cuts[-1], cuts[-1] + room))
         for first, last in zip(cuts, [*cuts[1:], len(offsets)], strict=True):
             if first < last:
-                places.append((begin + offsets[first][0], begin + offsets[last - 1][1]))
+                places.append((starts[first], begin + offsets[last - 1][1]))
         begin = after
     return places
 
 
-def cut_before(
-    first: int, most: int, starts: list[int], borders: list[int], offsets: list[tuple[int, int]]
-) -> int:
-    """Choose the token that begins the next part: `most`, or one before it and after `first`."""
-    border = borders[bisect_right(borders, starts[most]) - 1] if borders else 0
-    if (token := bisect_left(starts, border)) > first:
-        return token
-    for token in range(most, first, -1):
-        if offsets[token][0] > offsets[token - 1][1]:  # a space lies between the two
-            return token
+def cut_before(text: str, starts: list[int], first: int, most: int) -> int:
+    """Choose the token that begins the next part: `most`, or one between `first` and it."""
+    for border in BORDERS:
+        found = [one.end() for one in border.finditer(text, starts[first], starts[most])]
+        if found:
+            return bisect_left(starts, found[-1])
     return most
 
 
@@ -110,13 +104,13 @@ def closest(
 
 
 def approximate(vectors: Vectors, probes: int = 32) -> Any:
-    """Sort vectors into the lists of 4 sqrt(n) centres, of which a question reads `probes`.
+    """Sort vectors into the lists of 2 sqrt(n) centres, of which a question reads `probes`.
 
     Recall and speed: `results/ann.json`.
     """
     import faiss
 
-    cells = int(4 * len(vectors) ** 0.5)
+    cells = int(2 * len(vectors) ** 0.5)
     width = vectors.shape[1]
     index = faiss.index_factory(width, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
     chosen = np.random.default_rng(0).permutation(len(vectors))[: 40 * cells]
@@ -418,7 +412,7 @@ def open_index(
 
     file = Path(folder, KEPT)
     texts = read_texts(Path(folder))
-    if not any(text.strip() for text in texts.values()):
+    if not any(re.search(r"[^\s\ufeff]", text) for text in texts.values()):
         raise FileNotFoundError(f"no .txt file with a word in {folder}")
     max_length = check_whole("max_length", max_length, 3)
     options = {"model": model, "device": device, "max_length": max_length}
