@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 from minibert.checks import brief, check_whole
 from minibert.files import read_text
+from minibert.spans import Answer
 
 if TYPE_CHECKING:  # they bring torch along
     from minibert.tokens import Tokenizer
@@ -165,7 +166,7 @@ class Index:
     """The passages of a folder and their vectors: see `open_index`.
 
     Attributes:
-        files: those with a passage or without.
+        files: all that were read.
         texts: of each file.
         places: (n, 3) of each passage its file, its first character and the one after its last.
         vectors: (n, H), of length 1.
@@ -211,9 +212,9 @@ class Index:
 
     def search(self, queries: Vectors, count: int) -> tuple[Places, Vectors]:
         """Find the rows for vectors, (m, H): exactly, or in a part of very many."""
-        many, fast = len(self) > self.exact_up_to, find_spec("faiss") is not None
-        if many and fast:
-            self.lists = self.lists or approximate(self.vectors)
+        many = len(self) > self.exact_up_to
+        if many and find_spec("faiss"):
+            self.lists = approximate(self.vectors) if self.lists is None else self.lists
             near, which = self.lists.search(queries, min(count, len(self)))
             return which, near
         began = time.perf_counter()
@@ -246,7 +247,7 @@ class Index:
             read: in how many passages to look, `count` at least.
 
         Raises:
-            TypeError, ValueError: as `find`, and as `answer_all`.
+            TypeError, ValueError: as `find`, and as `answer_all`; a question without a word.
         """
         from minibert.qa import answer_all
         from minibert.squad import Question
@@ -254,25 +255,23 @@ class Index:
         found = self.find(question, max(check_whole("read", read, 1), count))
         asked = [Question("", "", question, one.text) for one in found]
         answers = answer_all(asked, model=reader, device=self.options["device"])
-        cited = [
-            Cited(
-                one.text,
-                passage.line + passage.text.count("\n", 0, one.start),
-                passage.start + one.start,
-                passage.start + one.end,
-                one.probability,
-                passage,
-            )
-            for one, passage in zip(answers, found, strict=True)
-            if one.text
-        ]
-        cited.sort(key=lambda one: -one.probability * one.passage.similarity)
-        return cited[:count]
+        pairs = [pair for pair in zip(answers, found, strict=True) if pair[0].text]
+        if not pairs:
+            raise ValueError(f"there is no word in the question {question!r}")
+        pairs.sort(key=lambda pair: -pair[0].probability * pair[1].similarity)
+        return [cite(*pair) for pair in pairs[:count]]
+
+
+def cite(answer: Answer, passage: Passage) -> Cited:
+    """Say where in its file an answer lies."""
+    line = passage.line + passage.text.count("\n", 0, answer.start)
+    start, end = passage.start + answer.start, passage.start + answer.end
+    return Cited(answer.text, line, start, end, answer.probability, passage)
 
 
 KEPT = Path(".minibert", "vectors.safetensors")  # in the folder that is searched
-PROBE = ["The Danube ends in the Black Sea.", "who was bitten at the gate in 1984 ?"]
-GROUP = 4096  # passages; what an interruption costs
+PROBE = ["The Danube ends in the Black Sea.", "qui fut mordu à Été, en 1984 : 東京 ?"]
+GROUP = 4096  # passages that an interruption costs, with those of the file at work
 Part = tuple[Places, Vectors]  # a text's passages, (n, 2) start and end; their vectors
 
 
@@ -287,7 +286,7 @@ def read_kept(file: Path, probe: Vectors, max_length: int) -> dict[str, Part]:
     There are none where the file is missing, of another model or of another `max_length`;
     nor, with a warning, where it is damaged or foreign.
     """
-    if not file.exists():
+    if not os.path.exists(file):  # which is False, too, where one may not look
         return {}
     try:
         with safe_open(file, "numpy") as opened:
@@ -434,16 +433,19 @@ def open_index(
     )  # fmt: skip
 
 
-def ask(question: str, folder: str | Path, count: int = 3, **more: Any) -> list[Cited]:
-    """Open a folder's index, and `Index.ask` it one question.
+def ask(
+    question: str, folder: str | Path, count: int = 3, *, reader: Any = "minilm-qa", **more: Any
+) -> list[Cited]:
+    """Open a folder's index, and ask it one question.
 
     Args:
         question: one sentence.
         folder: with .txt files.
         count: how many answers.
+        reader: as in `Index.ask`.
         **more: for `open_index`.
 
     >>> ask("Where does the Danube end?", "my-texts")[0].text  # doctest: +SKIP
     'the Black Sea'
     """
-    return open_index(folder, **more).ask(question, count)
+    return open_index(folder, **more).ask(question, count, reader=reader)

@@ -406,7 +406,15 @@ def test_the_command(
     told = [line for line in err.splitlines() if line.startswith("minibert: ")]
     assert len(told) == 1 and "latin.txt is left out" in told[0]
     assert not (folder / ".minibert").exists()
-    assert main(["search", "notes", "Who?", "--model", "no-such"]) == 1
+    (folder.parent / "empty").mkdir()
+    for words, what in [
+        (["notes/a.txt", "Who?"], "is no folder"),
+        (["empty", "Who?"], "no .txt file with a word"),
+        (["notes", "Who?", "--model", "no-such"], "cannot find 'no-such'"),
+        (["notes", " "], "no word"),
+    ]:  # fmt: skip
+        assert main(["search", *words]) == 1
+        assert what in capsys.readouterr().err
     assert main(["search", "notes", "Who?", "--count", "0"]) == 2
 
 
