@@ -235,16 +235,16 @@ class Index:
         line = text.count("\n", 0, start) + 1
         return Passage(self.files[file], line, start, end, text[start:end], similarity)
 
-    def ask(
-        self, question: str, count: int = 3, *, reader: Any = "minilm-qa", read: int = 10
-    ) -> list[Cited]:
-        """Answer a question in the passages that are nearest to it, the best answer first.
+    def ask(self, question: str, count: int = 3, *, reader: Any = "minilm-qa") -> list[Cited]:
+        """Answer a question in each of the passages that are nearest to it.
+
+        The answers stand in the order of their passages. A reader's scores of different
+        passages say little: sorted by them, fewer first answers were right.
 
         Args:
             question: one sentence.
-            count: how many answers.
+            count: in how many passages.
             reader: a model for `answer_all`.
-            read: in how many passages to look, `count` at least.
 
         Raises:
             TypeError, ValueError: as `find`, and as `answer_all`; a question without a word.
@@ -252,14 +252,14 @@ class Index:
         from minibert.qa import answer_all
         from minibert.squad import Question
 
-        found = self.find(question, max(check_whole("read", read, 1), count))
+        found = self.find(question, count)
         asked = [Question("", "", question, one.text) for one in found]
         answers = answer_all(asked, model=reader, device=self.options["device"])
-        pairs = [pair for pair in zip(answers, found, strict=True) if pair[0].text]
-        if not pairs:
+        pairs = zip(answers, found, strict=True)
+        cited = [cite(one, passage) for one, passage in pairs if one.text]
+        if not cited:
             raise ValueError(f"there is no word in the question {question!r}")
-        pairs.sort(key=lambda pair: -pair[0].probability * pair[1].similarity)
-        return [cite(*pair) for pair in pairs[:count]]
+        return cited
 
 
 def cite(answer: Answer, passage: Passage) -> Cited:

@@ -91,7 +91,7 @@ def search_folder(args: SimpleNamespace) -> None:
         try:
             index = open_index(
                 args.folder, model=args.model, keep=args.keep, rebuild=args.rebuild,
-                progress=True, exact_up_to=sys.maxsize,  # to sort them for one question takes longer
+                progress=True, exact_up_to=sys.maxsize,  # one question is no reason to sort
             )  # fmt: skip
         finally:
             for one in said:
