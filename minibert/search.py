@@ -111,7 +111,7 @@ def approximate(vectors: Vectors, probes: int = 32) -> Any:
     """
     import faiss
 
-    cells = int(2 * len(vectors) ** 0.5)
+    cells = min(len(vectors), int(2 * len(vectors) ** 0.5))
     width = vectors.shape[1]
     index = faiss.index_factory(width, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
     chosen = np.random.default_rng(0).permutation(len(vectors))[: 40 * cells]

@@ -354,6 +354,9 @@ def test_very_many_are_searched_in_part() -> None:
     assert np.allclose(products[same], near[same], atol=1e-5)
     index = big_index(20_000)
     assert (index.search(queries, 10)[0] == exact).all() and index.lists is None
+    for rows in (1, 2, 50):  # and a bound that makes no sense does no harm
+        few = search.Index([], [], index.places[:rows], vectors[:rows], 0, {}, 0)
+        assert few.search(queries[:1], 1)[0].tolist() == closest(queries[:1], vectors[:rows], 1)[0]
 
 
 def test_without_the_extra_all_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
