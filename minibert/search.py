@@ -107,7 +107,8 @@ def closest(
 def approximate(vectors: Vectors, probes: int = 32) -> Any:
     """Sort vectors into the lists of 2 sqrt(n) centres, of which a question reads `probes`.
 
-    Recall and speed: `results/ann.json`.
+    In `results/ann.json` it takes 31 s for a million and finds all of the ten nearest in 3 ms
+    instead of 255 ms: for one question it would not pay.
     """
     import faiss
 
