@@ -77,20 +77,6 @@ def test_embed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [list(map(float, row)) for row in rows] == [one["vector"] for one in lines]
 
 
-def test_search(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, "search", "notes", "Where do streams go?", "--count", "9")
-    assert lines[0]["text"] == "Rivers flow to the sea." and len(lines) == 3
-    assert lines[0]["file"] == str(Path("notes", "0.txt"))
-    assert [one["similarity"] for one in lines] == sorted(
-        (one["similarity"] for one in lines), reverse=True
-    )
-    assert {one["text"] for one in lines} > {"A dog bit him."}  # a paragraph, not a line
-    for words, what in ((["page.txt"], "is no folder"), (["empty"], "no .txt file")):
-        (here / "empty").mkdir(exist_ok=True)
-        assert main(["search", *words, "Who?"]) == 1
-        assert what in capsys.readouterr().err
-
-
 def test_fill(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,15 +119,24 @@ def embed(ctx: click.Context, /, **_: Any) -> None:
     texts.embed_lines(arguments(ctx))
 
 
-@app.command(cls=Command, short_help="find paragraphs by meaning")
+@app.command(cls=Command, short_help="find an answer in a folder of texts")
 @click.argument("folder", type=PATH)
 @click.argument("question")
-@number("--count", positive_int, 3, "paragraphs that are printed")
+@number("--count", positive_int, 3, "what is printed: answers, or passages")
+@click.option("--answer/--no-answer", default=True,
+              help="answer in the passages, or print them alone (default: answer)")  # fmt: skip
 @model("minilm")
+@click.option("--reader", default="minilm-qa",
+              help="the model that answers, as --model (default: minilm-qa)")  # fmt: skip
+@click.option("--rebuild", is_flag=True, help="embed all passages, whatever was kept")
+@click.option("--keep/--no-keep", default=True,
+              help="write the vectors to FOLDER/.minibert, or nothing (default: keep)")  # fmt: skip
 @AS_JSON
 @click.pass_context
 def search(ctx: click.Context, /, **_: Any) -> None:
-    """Find the paragraphs of FOLDER's .txt files that are nearest to QUESTION.
+    """Answer QUESTION from FOLDER's .txt files: find the nearest passages, answer in them.
+
+    The passages' vectors are kept in FOLDER/.minibert; later only what changed is embedded.
 
     \b
     minibert search notes "Where does the Danube end?"

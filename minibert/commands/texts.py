@@ -1,12 +1,18 @@
 """The work of the commands on texts. What computes is imported where it is needed."""
 
 import sys
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import click
 
 from minibert.commands.flags import check_file, load_trained, refuse, show
 from minibert.files import read_text
+
+if TYPE_CHECKING:
+    from minibert.search import Cited, Passage
 
 __all__: list[str] = []
 
@@ -76,31 +82,44 @@ def embed_lines(args: SimpleNamespace) -> None:
         show("\t".join(map(str, numbers)), args.as_json, text=line, vector=numbers)
 
 
-def paragraphs(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Give the paragraphs of a folder's .txt files."""
-    from minibert.corpus import find_texts
-
-    for file in find_texts(folder):
-        for part in read_text(file).split("\n\n"):
-            if text := " ".join(part.split()):
-                yield file, text
-
-
 def search_folder(args: SimpleNamespace) -> None:
     """Do `minibert search`."""
-    if not args.folder.is_dir():
-        raise NotADirectoryError(f"{args.folder} is no folder")
-    found = list(paragraphs(args.folder))
-    if not found:
-        raise FileNotFoundError(f"no .txt file with a word in {args.folder}")
-    from minibert.sentences import embed, nearest
+    from minibert.search import open_index
 
-    vectors = embed([text for _, text in found], model=args.model, progress=True)
-    (query,) = embed([args.question], model=args.model)
-    for at, near in zip(*nearest(query, vectors, args.count), strict=True):
-        file, text = found[at]
-        show(f"{near:.2f}  {file}: {text}", args.as_json,
-             file=str(file), similarity=round(float(near), 4), text=text)  # fmt: skip
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            index = open_index(
+                args.folder, model=args.model, keep=args.keep, rebuild=args.rebuild,
+                progress=True, exact_up_to=sys.maxsize,  # one question is no reason to sort
+            )  # fmt: skip
+        finally:
+            for one in said:
+                print(f"minibert: {one.message}", file=sys.stderr)
+    print(f"{index.embedded:,} of {len(index):,} passages were embedded now", file=sys.stderr)
+    found: list[tuple[Passage, Cited | None]]
+    if args.answer:
+        cited = index.ask(args.question, args.count, reader=args.reader)
+        found = [(one.passage, one) for one in cited]
+    else:
+        found = [(one, None) for one in index.find(args.question, args.count)]
+    for passage, answer in found:
+        show_passage(passage, answer, args.as_json)
+
+
+def show_passage(passage: "Passage", answer: "Cited | None", as_json: bool) -> None:
+    """Print what a search found: with an answer, it first, and it bold in its passage."""
+    text, near = " ".join(passage.text.split()), round(passage.similarity, 4)
+    fields = passage._asdict() | {"file": str(passage.file), "text": text, "similarity": near}
+    line = f"{near:.2f}  {passage.file}:{passage.line}: {text}"
+    if answer:
+        fields["answer"] = {k: v for k, v in answer._asdict().items() if k != "passage"}
+        start, end = answer.start - passage.start, answer.end - passage.start
+        lit = click.style(answer.text, bold=True) if sys.stdout.isatty() else answer.text
+        text = " ".join(f"{passage.text[:start]}{lit}{passage.text[end:]}".split())
+        words = " ".join(answer.text.split())
+        line = f"{answer.probability:.2f}  {passage.file}:{answer.line}: {words}\n      {text}"
+    show(line, as_json, **fields)
 
 
 def fill_blanks(args: SimpleNamespace) -> None:
