@@ -343,6 +343,8 @@ def push_to_hub(
     import huggingface_hub
     from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
 
+    if create_pr and revision is not None:
+        raise ValueError("create_pr asks main for a change: leave revision out")
     with tempfile.TemporaryDirectory(prefix="minibert-") as aside:
         folder = as_folder(model, Path(aside))
         files = sent_files(folder)
@@ -362,7 +364,7 @@ def push_to_hub(
             ).encode()  # fmt: skip
         with plain_errors(repo_id):
             hub = huggingface_hub.HfApi(token=token, library_name="minibert")
-            there = open_repository(hub, repo_id, private, None if create_pr else revision)
+            there = open_repository(hub, repo_id, private, revision)
             if CARD in there and CARD not in files:
                 del contents[CARD]
             operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
@@ -430,13 +432,14 @@ def plain_errors(repo_id: str) -> Iterator[None]:
     """
     try:
         yield
-    except (PermissionError, ValueError):
-        raise
     except Exception as error:  # the network fails in many ways
-        chain = [error, *([error.__cause__] if error.__cause__ else [])]
-        status = [getattr(getattr(one, "response", None), "status_code", 0) for one in chain]
-        said = ": ".join(first_line(one) for one in chain)
-        if {401, 403} & {*status} or type(error).__name__ in UNSEEN:
+        chain = [one for one in (error, error.__cause__) if one is not None]
+        answers = [getattr(one, "response", None) for one in chain]
+        if isinstance(error, (PermissionError, ValueError)) and set(answers) == {None}:
+            raise
+        said = ": ".join(dict.fromkeys(map(in_short, chain)))
+        status = {getattr(one, "status_code", 0) for one in answers}
+        if {401, 403} & status or type(error).__name__ in UNSEEN:
             raise PermissionError(
                 f"the hub does not let you write {repo_id} ({said}): log in by `hf auth "
                 "login`, or give token=..., one that may write there"
@@ -446,7 +449,8 @@ def plain_errors(repo_id: str) -> Iterator[None]:
         ) from None
 
 
-def first_line(error: BaseException) -> str:
-    """Give an error's kind and the first line of what it says."""
-    lines = [one.strip() for one in str(error).splitlines() if one.strip()]
+def in_short(error: BaseException) -> str:
+    """Give an error's kind, and what the server said, or else its own first line."""
+    said = getattr(error, "server_message", None) or str(error)
+    lines = [one.strip() for one in said.splitlines() if one.strip()]
     return brief(f"{type(error).__name__}: {' '.join(lines[:1])}")
