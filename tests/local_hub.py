@@ -1,4 +1,4 @@
-"""A stand-in of the hub's HTTP interface on loopback: what `huggingface_hub` calls to push and load.
+"""A stand-in of the hub's HTTP interface on loopback: what `huggingface_hub` asks it for.
 
 Repositories with branches and commits, private ones, tokens, LFS; in memory.
 """
