@@ -205,8 +205,8 @@ def read_layout(folder: str | PathLike[str]) -> Layout | None:
 
 
 def find_layout(
-    name_or_path: str | PathLike[str],
-) -> tuple[str | PathLike[str], Layout | None]:
+    name_or_path: str | Path,
+) -> tuple[str | Path, Layout | None]:
     """Find what to load for sentence vectors, and how its folder says they are made.
 
     Returns:
@@ -218,7 +218,7 @@ def find_layout(
     """
     folder = Path(name_or_path)
     if not file_exists(folder / MODULES):  # weights may all be further in
-        folder = find_folder(folder, ["config.json|modules.json"])
+        folder = find_folder(name_or_path, ["config.json|modules.json"])
     layout = read_layout(folder)
     if layout is None or layout.folder == folder:
         return name_or_path, layout

@@ -29,7 +29,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("BertModel", {}, {}),
     ("BertForMaskedLM", {}, {}),
     ("BertForPreTraining", {}, {}),
-    ("BertForNextSentencePrediction", {}, {"labels": torch.tensor([0, 1])}),
+    ("BertForNextSentencePrediction", {}, {}),
     (CLASSES, {"num_labels": 3, "problem_type": ONE}, {"labels": torch.tensor([0, 2])}),
     (CLASSES, {"num_labels": 3, "problem_type": MANY}, {"labels": torch.eye(3)[:2]}),
     (CLASSES, {"num_labels": 1, "problem_type": "regression"}, {"labels": torch.tensor([0.5, -1])}),
