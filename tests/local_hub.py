@@ -91,7 +91,7 @@ class LocalHub:
             if what in ([], ["revision"]):
                 return self.info(name, there, rest or "main")
             if what == ["tree"]:
-                return self.tree(there, rest)
+                return self.tree(there, parts[5], "/".join(parts[6:]))
             self.writes(parts[2], token)
             if what == ["branch"]:
                 if rest in there.branches:
@@ -137,13 +137,16 @@ class LocalHub:
             "siblings": [{"rfilename": one} for one in files],
         }
 
-    def tree(self, there: Repository, revision: str) -> Any:
+    def tree(self, there: Repository, revision: str, folder: str) -> Any:
         files = there.files(revision)
         if files is None:
             raise Refused(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        listed = {path: x for path, x in files.items() if f"/{path}".startswith(f"/{folder}")}
+        if not listed:
+            raise Refused(404, "EntryNotFound", f"{folder} does not exist on {revision!r}")
         return [
             {"type": "file", "path": path, "size": len(content), **described(path, content)}
-            for path, content in files.items()
+            for path, content in listed.items()
         ]
 
     def preupload(self, there: Repository, revision: str, said: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import huggingface_hub
 import huggingface_hub.constants
+import huggingface_hub.hf_api
 import pytest
 import torch
 import transformers
@@ -46,6 +47,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
     constants = huggingface_hub.constants
     with local_hub(ann="hf_ann", bob="hf_bob") as there:
         monkeypatch.setattr(constants, "ENDPOINT", there.url)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", there.url)
         template = there.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -265,10 +267,11 @@ def every_kind() -> list[type[BertPreTrainedModel]]:
 def test_a_card_says_how_to_load_it(
     kind: type[BertPreTrainedModel], hub: LocalHub, tmp_path: Path
 ) -> None:
+    name = f"ann/{kind.__name__}"  # what a name's main was, the hub's library remembers
     labels = {"labels": ["bad", "good"]} if "Classification" in kind.__name__ else {}
     model = small(kind, **labels)
-    push_to_hub((model, TOKENIZER), "ann/one", license="mit", language="en", token="hf_ann")
-    text = hub.repositories["ann/one"].files()["README.md"].decode()
+    push_to_hub((model, TOKENIZER), name, license="mit", language="en", token="hf_ann")
+    text = hub.repositories[name].files()["README.md"].decode()
     card = ModelCard(text)
     assert card.data.license == "mit"
     assert card.data.language == "en"
@@ -289,8 +292,8 @@ def test_a_card_says_how_to_load_it(
 def test_a_card_of_sentence_vectors(hub: LocalHub, tmp_path: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
     save_sentence_model(small(), TOKENIZER, tmp_path / "saved", "max", max_length=20)
-    push_to_hub(tmp_path / "saved", "ann/one", license="mit", token="hf_ann")
-    files = hub.repositories["ann/one"].files()
+    push_to_hub(tmp_path / "saved", "ann/sentences", license="mit", token="hf_ann")
+    files = hub.repositories["ann/sentences"].files()
     layout = {"modules.json", "1_Pooling/config.json", "sentence_bert_config.json"}
     layout |= {"config_sentence_transformers.json", ".gitattributes"}
     assert files.keys() == SENT | layout
@@ -299,7 +302,7 @@ def test_a_card_of_sentence_vectors(hub: LocalHub, tmp_path: Path) -> None:
     assert card.data.tags == ["bert", "sentence-transformers"]
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(code, {})
-    there = sentence_transformers.SentenceTransformer("ann/one", device="cpu")
+    there = sentence_transformers.SentenceTransformer("ann/sentences", device="cpu")
     here = sentence_transformers.SentenceTransformer(str(tmp_path / "saved"), device="cpu")
     texts = ["a text", "this is another ."]
     assert (there.encode(texts) == here.encode(texts)).all()
