@@ -41,23 +41,32 @@ def small(kind: type[BertPreTrainedModel] = BertModel, **options: object) -> Ber
     return kind(SMALL, **options).eval()
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
-    """A hub on loopback, where ann and bob have tokens; nobody is logged in."""
-    constants = huggingface_hub.constants
+@pytest.fixture(scope="module")
+def served() -> Iterator[LocalHub]:
+    """One address for all: `huggingface_hub` keeps the first that it is given."""
     with local_hub(ann="hf_ann", bob="hf_bob") as there:
-        monkeypatch.setattr(constants, "ENDPOINT", there.url)
-        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", there.url)
-        template = there.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.chdir(tmp_path)
         yield there
+
+
+@pytest.fixture
+def hub(served: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalHub:
+    """An empty hub on loopback, where ann and bob have tokens; nobody is logged in."""
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", served.url)
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", served.url)
+    template = served.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    for kept in (served.repositories, served.stored, served.asked):
+        kept.clear()
+    served.broken = lambda method, path: None
+    return served
 
 
 @pytest.fixture
