@@ -58,10 +58,18 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def shapes(folder: Path) -> dict[str, list[int]]:
-    """Read the weights' names and shapes, and no number."""
-    with (folder / "model.safetensors").open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
+    """Read the weights' names and shapes, and no number.
+
+    Raises:
+        FileNotFoundError: there are no weights.
+    """
+    header: dict[str, Any] = {}
+    for piece in folder.glob("model*.safetensors"):
+        with piece.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header |= json.loads(file.read(size))
+    if not header:
+        raise FileNotFoundError(f"{folder} has no model.safetensors")
     return {
         name.removeprefix("bert."): part["shape"]
         for name, part in header.items()

@@ -280,6 +280,9 @@ def from_hub(
     )
 
 
+HIDDEN = ("RepositoryNotFoundError", "GatedRepoError")
+
+
 def download(
     name: str,
     files: Sequence[str],
@@ -322,6 +325,8 @@ def download(
             )
         except Exception as error:  # the network fails in many ways
             reason = str(error).strip().split("\n")[0]
+            if type(error).__name__ in HIDDEN:
+                reason += " It may be private: see `hf auth login`, or HF_TOKEN"
             tried.append(f"{where}: {type(error).__name__}: {reason}")
             continue
         if not (missing := missing_files(folder, files)):
