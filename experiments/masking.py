@@ -42,7 +42,7 @@ SETTING = {"steps": 120, "batch_size": 16, "learning_rate": 2e-3, "warmup": 12}
 
 def half_taught(seed: int) -> tuple[BertForMaskedLM, Tokenizer]:
     """Make two layers: leads-small up to its layer 0, above it what `seed` draws."""
-    taught, tokenizer = load(BertForMaskedLM, START, torch.device("cpu"))
+    taught, tokenizer = load(START, BertForMaskedLM, torch.device("cpu"))
     torch.manual_seed(seed)
     model = BertForMaskedLM(replace(taught.config, num_hidden_layers=2))
     known = re.compile(r"bert\.(embeddings|encoder\.layers\.0)\.")

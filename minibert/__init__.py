@@ -30,9 +30,13 @@ HOMES = {  # module -> what of it can be imported from here; type checkers read 
     "finetuning": "FineTuningData fine_tune for_trainer predict",
     "spans": "Answer",
     "qa": "answer answer_all question_rows",
+    "sentence_layout": "save_sentence_model",
+    "sharing": "push_to_hub",
     "sentences": "embed nearest",
     "summaries": "Summary summarize",
     "inside": "attention_view",
+    "search": "ask open_index",
+    "exporting": "export",
 }
 HOME = {name: module for module, names in HOMES.items() for name in names.split()}
 __all__ = [*HOME]
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from minibert.data import Lead as Lead
     from minibert.data import lead as lead
     from minibert.data import leads as leads
+    from minibert.exporting import export as export
     from minibert.finetuning import FineTuningData as FineTuningData
     from minibert.finetuning import fine_tune as fine_tune
     from minibert.finetuning import for_trainer as for_trainer
@@ -75,8 +80,12 @@ if TYPE_CHECKING:
     from minibert.qa import answer as answer
     from minibert.qa import answer_all as answer_all
     from minibert.qa import question_rows as question_rows
+    from minibert.search import ask as ask
+    from minibert.search import open_index as open_index
+    from minibert.sentence_layout import save_sentence_model as save_sentence_model
     from minibert.sentences import embed as embed
     from minibert.sentences import nearest as nearest
+    from minibert.sharing import push_to_hub as push_to_hub
     from minibert.spans import Answer as Answer
     from minibert.summaries import Summary as Summary
     from minibert.summaries import summarize as summarize

@@ -9,6 +9,7 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `A` heads, `L` layers.
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -268,6 +269,12 @@ class BertPreTrainedModel(nn.Module):
             ValueError: the model is on the meta device.
         """
         write_folder(Path(path), self, self.config)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Send the model to the hub; see `minibert.push_to_hub`."""
+        sharing: Any = import_module("minibert.sharing")
+        url: str = sharing.push_to_hub(self, repo_id, **options)
+        return url
 
 
 Kind = TypeVar("Kind", bound=BertPreTrainedModel)

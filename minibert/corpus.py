@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from minibert.checkpoints import digest
 from minibert.checks import brief
 from minibert.data import sentences
-from minibert.files import read_json
+from minibert.files import find_texts, read_json
 from minibert.nsp import (
     Corpus,
     cut_documents,
@@ -239,15 +239,6 @@ def text_files(
                 document = []
         if document:
             yield document
-
-
-def find_texts(folder: str | Path) -> list[Path]:
-    """List the `.txt` files under a folder, but for a model's own."""
-    return sorted(
-        file for file in Path(folder).rglob("*")
-        if file.suffix.lower() == ".txt" and not file.is_dir()
-        and not (file.parent / "tokenizer_config.json").exists()
-    )  # fmt: skip
 
 
 def join_paragraphs(file: Path, longest: int = 10_000) -> Iterator[str]:

@@ -337,6 +337,15 @@ def download(
     raise FileNotFoundError(f"cannot find {name!r}{at}. Tried:{lines}")
 
 
+def find_texts(folder: str | Path) -> list[Path]:
+    """List the `.txt` files under a folder, but for a model's own."""
+    return sorted(
+        file for file in Path(folder).rglob("*")
+        if file.suffix.lower() == ".txt" and not file.is_dir()
+        and not (file.parent / "tokenizer_config.json").exists()
+    )  # fmt: skip
+
+
 def folder_state(folder: Path) -> tuple[Any, ...]:
     """Give what changes when a file of a folder does."""
     found = [*folder.glob("*"), *folder.glob("onnx/*")]

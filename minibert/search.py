@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minibert.checks import brief, check_whole
-from minibert.files import read_text
+from minibert.files import find_texts, read_text
 from minibert.spans import Answer
 
 if TYPE_CHECKING:  # they bring torch along
@@ -118,7 +118,7 @@ def approximate(vectors: Vectors, probes: int = 32) -> Any:
     chosen = np.random.default_rng(0).permutation(len(vectors))[: 40 * cells]
     index.train(vectors[np.sort(chosen)])
     index.add(vectors)
-    index.nprobe = min(probes, cells)
+    index.nprobe = min(probes, cells)  # type: ignore[attr-defined,unused-ignore]
     return index
 
 
@@ -337,8 +337,6 @@ def write_kept(file: Path, parts: dict[str, Part], probe: Vectors, max_length: i
 
 def read_texts(folder: Path) -> dict[Path, str]:
     """Read a folder's .txt files; leave out, with a warning, what cannot be read."""
-    from minibert.corpus import find_texts
-
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder")
     texts = {}

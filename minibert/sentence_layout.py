@@ -17,8 +17,6 @@ from minibert.files import file_exists, find_folder, read_json, read_text
 from minibert.tokenizer_files import read_folder
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from minibert.bert import BertModel
     from minibert.tokens import Tokenizer
 
@@ -49,15 +47,19 @@ class Layout(NamedTuple):
     prompt: str  # what stands before each text
 
 
-def max_pool(states: "Tensor", mask: "Tensor") -> "Tensor":
+Array = Any  # a tensor of torch, or an array of NumPy
+
+
+def max_pool(states: Array, mask: Array) -> Array:
     """Take the largest number at each place over the real tokens: (B, S, H) -> (B, H)."""
-    return states.masked_fill(mask[:, :, None] == 0, float("-inf")).amax(1)
+    real = states - 1e30 * (mask[:, :, None] == 0)
+    return real.amax(1) if hasattr(real, "amax") else real.max(1)
 
 
-def sqrt_pool(states: "Tensor", mask: "Tensor") -> "Tensor":
+def sqrt_pool(states: Array, mask: Array) -> Array:
     """Add up the real tokens, divided by the root of their count: (B, S, H) -> (B, H)."""
-    weight = mask.to(states.dtype)[:, :, None]  # (B, S, 1)
-    return (states * weight).sum(1) / weight.sum(1).clamp(min=1).sqrt()
+    weight = mask[:, :, None]  # (B, S, 1)
+    return (states * weight).sum(1) / weight.sum(1).clip(min=1) ** 0.5
 
 
 def list_modules(folder: Path) -> list[tuple[str, str]]:

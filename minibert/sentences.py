@@ -7,6 +7,7 @@ Shapes: `B` batch, `S` sequence, `H` hidden, `n` texts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -23,6 +24,12 @@ from minibert.loading import (
     to_numpy,
 )
 from minibert.moved import moved
+from minibert.sentence_layout import (
+    Layout,
+    find_layout,
+    max_pool,
+    sqrt_pool,
+)
 from minibert.tokens import Tokenizer
 
 if TYPE_CHECKING:  # it takes a second to import
@@ -62,6 +69,12 @@ def first_token(states: Array, mask: Array) -> Array:
 
 Vectors = NDArray[np.float32]
 Pool = Callable[[Array, Array], Array]
+POOLS: dict[str, Pool] = {
+    "cls": first_token,
+    "mean": mean_pool,
+    "max": max_pool,
+    "mean_sqrt_len_tokens": sqrt_pool,
+}
 
 
 def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
@@ -76,10 +89,10 @@ def embed(
     *,
     model: str | Path | tuple[Any, Tokenizer] = "minilm",
     device: "Device | None" = None,
-    pool: Pool = mean_pool,
+    pool: Pool | None = None,
     layer: int | None = -1,
-    unit: bool = True,
-    max_length: int = 256,
+    unit: bool | None = None,
+    max_length: int | None = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> Vectors: ...
@@ -91,10 +104,10 @@ def embed(
     *,
     model: str | Path | tuple[Any, Tokenizer] = "minilm",
     device: "Device | None" = None,
-    pool: Pool = mean_pool,
+    pool: Pool | None = None,
     layer: int | None = -1,
-    unit: bool = True,
-    max_length: int = 256,
+    unit: bool | None = None,
+    max_length: int | None = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> Iterator[Vectors]: ...
@@ -105,10 +118,10 @@ def embed(
     *,
     model: str | Path | tuple[Any, Tokenizer] = "minilm",
     device: "Device | None" = None,
-    pool: Pool = mean_pool,
+    pool: Pool | None = None,
     layer: int | None = -1,
-    unit: bool = True,
-    max_length: int = 256,
+    unit: bool | None = None,
+    max_length: int | None = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> Vectors | Iterator[Vectors]:
@@ -125,13 +138,15 @@ def embed(
         device: where to put a model that is named; None for the
             best.
         pool: makes one vector of a text's tokens, of tensors, or of
-            arrays where the model was exported.
+            arrays where the model was exported. None does as the
+            model's `modules.json` says, and without one takes the
+            mean; so with the next two.
         layer: after how many layers to pool: 0 the embeddings, -1
             all; None pools after each.
         unit: whether to divide each vector by its length, so that a
-            product of two is their cosine.
-        max_length: tokens, at most the model's own; 256 is what
-            MiniLM was tuned with.
+            product of two is their cosine; None for yes.
+        max_length: tokens, at most the model's own; None for 256,
+            what MiniLM was tuned with.
         batch_size: texts at a time.
         progress: whether to draw a bar, on a terminal.
 
@@ -151,6 +166,13 @@ def embed(
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings; for one text, give [text]")
     batch_size = check_whole("batch_size", batch_size, 1)
+    layout = None
+    if isinstance(model, (str, PathLike)):
+        model, layout = find_layout(model)
+    layout = layout or Layout(Path(), "mean", True, 256, "")
+    pool = POOLS[layout.pool] if pool is None else pool
+    unit = layout.normalize if unit is None else unit
+    max_length = layout.max_length if max_length is None else max_length
     max_length = check_whole("max_length", max_length, 2)  # [CLS] and [SEP]
     bert, tokenizer = load(model, "BertModel", device)
     max_length = row_length(bert, max_length)
@@ -170,7 +192,8 @@ def embed(
     options = {} if layer in (-1, last) else {"output_hidden_states": True}
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
-    ids = [tokenizer.encode(text, max_length=max_length).ids for text in texts]
+    front = layout.prompt
+    ids = [tokenizer.encode(front + text, max_length=max_length).ids for text in texts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     starts = range(0, len(order), batch_size)
     for at in tqdm(starts, unit="batch", disable=None if progress else True):

@@ -223,7 +223,7 @@ def test_nothing_is_lost_when_saving_fails(
 
 
 def test_minilm_there_and_back(tmp_path: Path) -> None:
-    bert, tokenizer = load(BertModel, "minilm", device="cpu")
+    bert, tokenizer = load("minilm", BertModel, device="cpu")
     save_sentence_model(bert, tokenizer, tmp_path)
     np.testing.assert_allclose(theirs(tmp_path), embed(TEXTS), atol=1e-5)
     assert Path(find_layout(tmp_path)[0]) == tmp_path

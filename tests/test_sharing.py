@@ -22,7 +22,7 @@ import minibert
 from minibert import BertConfig, BertModel, Tokenizer, sharing
 from minibert.bert import BertPreTrainedModel
 from minibert.cards import read_card
-from minibert.classification import BertForSequenceClassification
+from minibert.heads import BertForSequenceClassification
 from minibert.mlm import BertForMaskedLM
 from minibert.sentence_layout import save_sentence_model
 from minibert.sharing import HEADS, model_card, push_to_hub, sent_files
@@ -337,7 +337,7 @@ def test_what_a_card_is_told(tmp_path: Path) -> None:
 
 
 def test_the_base_of_a_loaded_model_is_named(hub: LocalHub) -> None:
-    from minibert.qa import BertForQuestionAnswering
+    from minibert.heads import BertForQuestionAnswering
 
     model = BertForQuestionAnswering.from_pretrained("minilm-qa")
     push_to_hub(model, "ann/one", license="cc-by-sa-4.0", token="hf_ann")

@@ -19,16 +19,20 @@ from source import ROOT, exported, read, sources
 PACKAGE = ROOT / "minibert"
 # Printed in no chapter: the drawings, the command (and commands/), the names of before;
 # exporting.py until its chapter is written.
-BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py", "exporting.py"}
+BY_HAND = {
+    "__init__.py", "__main__.py", "figures.py", "moved.py", "exporting.py",
+    "search.py", "sentence_layout.py", "sharing.py",
+}  # fmt: skip
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "checks", "highlight", "device", "attention", "transformer",  # layers
     "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
     "batching", "tokens", "config", "cards", "exported", "loading",
-    "losses", "embeddings", "huggingface", "weights", "bert", "counting",  # the model
+    "losses", "embeddings", "huggingface", "weights", "bert", "counting",
+    "sentence_layout", "sharing",
     "mlm", "nsp", "checkpoints", "steps", "training", "corpus", "pretraining",  # training it
     "classification", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
-    "sentences", "summaries", "rouge", "inside", "exporting",  # using it
+    "sentences", "summaries", "rouge", "inside", "search", "exporting",  # using it
 ]  # fmt: skip
 
 
