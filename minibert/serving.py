@@ -38,6 +38,7 @@ __all__ = ["Batcher", "Full", "Limits", "Stopped", "make_app"]
 
 
 Group = tuple[Any, ...]  # what is asked, and its options
+Compute = Callable[[Group, list[Any]], Sequence[Any]]
 
 
 class Full(Exception):
@@ -70,8 +71,7 @@ class Batcher:
         room: items that may wait.
     """
 
-    def __init__(self, compute: Callable[[Group, list[Any]], Sequence[Any]],
-                 most: int, wait: float, room: int) -> None:  # fmt: skip
+    def __init__(self, compute: Compute, most: int, wait: float, room: int) -> None:
         self.compute, self.most, self.wait, self.room = compute, most, wait, room
         self.jobs, self.open, self.changed = list[Job](), True, Condition()
         self.thread = Thread(target=self.run, daemon=True)
@@ -101,8 +101,8 @@ class Batcher:
         """Choose the next batch; say whether it is full."""
         same = [job for job in self.jobs if job.group == self.jobs[0].group]
         rows = list(accumulate(job.rows for job in same))
-        fit = max(1, sum(sofar <= self.most for sofar in rows))
-        return same[:fit], bool(rows) and rows[-1] >= self.most
+        fit = sum(sofar <= self.most for sofar in rows) or 1
+        return same[:fit], sum(rows[-1:]) >= self.most
 
     def run(self) -> None:
         """Compute batch after batch, until `close` and nothing waits."""
@@ -116,16 +116,12 @@ class Batcher:
             results = self.compute(batch[0].group, [job.item for job in batch])
             pairs = list(zip(batch, results, strict=True))
         except Exception as error:
-            if len(batch) > 1:
-                for job in batch:
-                    self.finish([job])
-                return
-            pairs = [(batch[0], error)]
+            pairs = [(batch[0], error)] if len(batch) == 1 else []
+            for job in batch if len(batch) > 1 else []:
+                self.finish([job])
         for job, result in pairs:
-            if isinstance(result, Exception):
-                job.result.set_exception(result)
-            else:
-                job.result.set_result(result)
+            failed = isinstance(result, Exception)
+            (job.result.set_exception if failed else job.result.set_result)(result)
 
     def close(self, seconds: float | None = None) -> bool:
         """Take no more, and wait for what was taken; False where that lasts longer."""
@@ -371,13 +367,13 @@ class Service:
         try:
             if self.queue is None:
                 raise Stopped
-            result = asyncio.wrap_future(self.queue.put(group, item, rows))
+            future = self.queue.put(group, item, rows)
         except Stopped:
             raise HTTPException(503, "not ready") from None
         except Full:
             reason = f"{self.limits.queue} requests wait already"
             raise HTTPException(503, reason) from None
-        gone = asyncio.ensure_future(leave())
+        result, gone = asyncio.wrap_future(future), asyncio.ensure_future(leave())
         try:
             await asyncio.wait({result, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
@@ -386,8 +382,8 @@ class Service:
         except ValueError as error:
             raise HTTPException(422, brief(error)) from None
         finally:
-            gone.cancel()
-            result.cancel()
+            for one in (future, result, gone):
+                one.cancel()
 
 
 def refusals() -> dict[int | str, dict[str, Any]]:
@@ -594,9 +590,10 @@ def say_wrong(error: dict[str, Any]) -> str:
 
 def add_errors(app: "FastAPI") -> None:
     """Refuse in one line."""
-    from fastapi import HTTPException, Request
+    from fastapi import Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
 
     @app.exception_handler(RequestValidationError)
     async def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -606,7 +603,9 @@ def add_errors(app: "FastAPI") -> None:
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 400:  # FastAPI's, of JSON that Python does not read
             return refuse(422, "JSON that is nested too deep, or has too long a number")
-        return refuse(error.status_code, error.detail)
+        found = refuse(error.status_code, error.detail)
+        found.headers.update(error.headers or {})
+        return found
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
