@@ -5,8 +5,8 @@
 
 Three servers run, loaded in turns by clients that each wait for an answer before they ask
 again: one that computes one request at a time, one that computes together what waits
-anyway, and one that waits 5 ms for more. Then 10,000 requests go to one of them, whose
-memory is looked at; and what is refused is counted. `served`, `Client` and `load` are what
+anyway, and one that waits 5 ms for more. Before, 10,000 requests go to one of them, whose
+memory is looked at, and what is refused is counted. `served`, `Client` and `load` are what
 tests/test_serving.py uses too.
 """
 
@@ -39,7 +39,7 @@ SERVERS = {
     "batches of what waits": ("--max-batch", "16", "--max-wait-ms", "0"),
     "batches, 5 ms for more": ("--max-batch", "16", "--max-wait-ms", "5"),
 }
-CLIENTS = {1: 40, 16: 160, 64: 320}  # requests of a round
+CLIENTS = {1: 20, 16: 96, 64: 192}  # requests of a round
 ROUNDS = 3
 TEXTS = [
     "The Danube rises in Germany and ends in the Black Sea.",
@@ -216,7 +216,7 @@ def measure_memory(count: int) -> dict[str, Any]:
 
     chance = random.Random(0)
     words = " ".join(TEXTS).split()
-    texts = [" ".join(chance.choices(words, k=chance.randint(1, 24))) for _ in range(997)]
+    texts = [" ".join(chance.choices(words, k=chance.randint(1, 12))) for _ in range(997)]
     requests = [("/embed", {"texts": [text]}) for text in texts]
     wanted = embed(texts)
     with served(*SERVERS["batches, 5 ms for more"]) as server:
@@ -230,7 +230,7 @@ def measure_memory(count: int) -> dict[str, Any]:
             megabytes[str(part * count // 10)] = server.memory()
             print(f"{part * count // 10:,} requests, {server.memory()} MB", flush=True)
     return {
-        "what": "one text of 1 to 24 words, /embed", "requests": count, "clients": 16,
+        "what": "one text of 1 to 12 words, /embed", "requests": count, "clients": 16,
         "seconds": round(seconds), "megabytes": megabytes,
     }  # fmt: skip
 
@@ -252,7 +252,7 @@ def measure_refusals(share: float) -> dict[str, Any]:
         for name, body in bad.items():
             reply = client.ask("/answer", body)
             reasons[name] = {"status": reply.status, "reason": reply.body["detail"]}
-        replies, _ = load(server.port, requests, max(64, int(1000 * share)), 64)
+        replies, _ = load(server.port, requests, max(64, int(640 * share)), 64)
     right = [(i, one) for i, one in replies if one.status == 200]
     check(right, wanted)
     counts = collections.Counter(one.status for _, one in replies)
@@ -278,9 +278,9 @@ def main() -> int:
         "compare rows, not seconds"
     )
     kept["what"] = "a question beside a text of 7 to 11 words, /answer; every reply is checked"
-    kept["rates"] = measure_rates(share)
     kept["memory"] = measure_memory(int(10_000 * share))
     kept["refused"] = measure_refusals(share)
+    kept["rates"] = measure_rates(share)
     kept |= circumstances("fastapi", "uvicorn", "tokenizers")
     if share >= 1:
         RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import minibert
-from minibert.bert import BertModel
 from minibert.checks import brief, check_whole
 from minibert.files import require
-from minibert.qa import BertForQuestionAnswering, answer_all
+from minibert.qa import answer_all
 from minibert.sentences import embed
 from minibert.spans import Answer
 from minibert.squad import Question
 from minibert.summaries import Summary, summarize
-from minibert.tokens import Tokenizer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -132,12 +130,11 @@ class Batcher:
         return not self.thread.is_alive()
 
 
-Reader = str | Path | tuple[BertForQuestionAnswering, Tokenizer]
-Embedder = str | Path | tuple[BertModel, Tokenizer]
+Model = str | Path | tuple[Any, Any]  # as `answer` and `embed` take it
 
 
 def answer_texts(
-    asked: list[tuple[str, str]], threshold: float | None, model: Reader
+    asked: list[tuple[str, str]], threshold: float | None, model: Model
 ) -> list[Answer | ValueError]:
     """Answer questions, each beside its text, as `answer` would one by one."""
     questions = [Question("", "", *one) for one in asked]
@@ -146,14 +143,14 @@ def answer_texts(
     return [nothing if math.isinf(one.no_answer) else one for one in found]
 
 
-def embed_texts(lists: list[list[str]], model: Embedder) -> list[Any]:
+def embed_texts(lists: list[list[str]], model: Model) -> list[Any]:
     """Embed lists of texts, all in one call: (n, H) for each list of n."""
     vectors = embed([text for texts in lists for text in texts], model=model)
     ends = [*accumulate(map(len, lists))]
     return np.split(vectors, ends[:-1])
 
 
-def summarize_texts(texts: list[str], count: int, model: Embedder) -> list[Summary | ValueError]:
+def summarize_texts(texts: list[str], count: int, model: Model) -> list[Summary | ValueError]:
     """Summarise texts one by one: the sentences of one are a batch."""
     found: list[Summary | ValueError] = []
     for text in texts:
@@ -325,7 +322,7 @@ class Service:
     """What the endpoints share: the models, the queue, the limits."""
 
     def __init__(
-        self, model: Reader, embed_model: Embedder, limits: Limits, counters: Counters
+        self, model: Model, embed_model: Model, limits: Limits, counters: Counters
     ) -> None:
         self.model, self.embed_model = model, embed_model
         self.limits, self.counters = limits, counters
@@ -613,14 +610,14 @@ def add_errors(app: "FastAPI") -> None:
 
 
 def make_app(
-    model: Reader = "minilm-qa",
-    embed_model: Embedder = "minilm",
+    model: Model = "minilm-qa",
+    embed_model: Model = "minilm",
     limits: Limits = Limits(),
 ) -> "FastAPI":
     """Make the web application, for `uvicorn` or any other ASGI server.
 
-    Both models are tried once, so that the first request waits for
-    nothing and a folder without a model is known at once.
+    All is tried once, so that no request waits for a model, and what
+    is missing is known at once.
 
     Args:
         model: for `/answer`, as `answer` takes it.
@@ -639,6 +636,7 @@ def make_app(
     service = Service(model, embed_model, limits, counters)
     service.compute(("answer", None), [("Who ran?", "Ann ran.")])
     service.compute(("embed",), [["Ann ran."]])
+    service.compute(("summarize", 1), ["Ann ran."])
     app = FastAPI(
         title="minibert", version=minibert.__version__, lifespan=service.lifespan,
         docs_url=None, redoc_url=None,  # pages that load scripts from elsewhere

@@ -6,8 +6,11 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from serving import TEXTS, Client, is_right, load, questions, served
+from serving import SERVERS, TEXTS, Client, is_right, load, questions, served
 
+import minibert.files
 import minibert.serving
 from minibert import answer, embed, summarize
+from minibert.__main__ import main
+from minibert.commands.app import app as command
 from minibert.serving import Batcher, Full, Limits, Stopped, make_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -464,3 +470,112 @@ def test_killed_under_load_and_started_again_nothing_answered_is_wrong() -> None
         assert all(is_right(one, wanted[i]) for i, one in replies if one.status)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=SOON)
+
+
+def run(*words: str) -> int:
+    """Run the command here, and leave the signals as they were."""
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return main(["serve", *words])
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--port 65536", 2, "--port: '65536' is no port"),
+        ("--port http", 2, "--port: 'http'"),
+        ("--max-batch 0", 2, "--max-batch: '0' is no whole number of 1 or more"),
+        ("--max-wait-ms -1", 2, "--max-wait-ms: '-1'"),
+        ("--queue 0", 2, "--queue: '0'"),
+        ("--timeout 0", 2, "--timeout: '0'"),
+        ("--timeout 1 --max-wait-ms 1000", 2, "timeout is 1.0 and wait 1.0"),
+        ("--max-characters 0", 2, "--max-characters: '0'"),
+        ("--max-texts 1.5", 2, "--max-texts: '1.5'"),
+        ("--host 256.0.0.1", 1, "cannot listen at 256.0.0.1, port 8000: "),
+        ("--port 0 --model nowhere", 1, "cannot find 'nowhere'"),
+        ("--port 0 --model minilm", 2, "minilm has no question-answering head.*qa train"),
+        ("--port 0 --embed-model nowhere", 1, "cannot find 'nowhere'"),
+    ],
+)
+def test_what_it_cannot_start_with_is_one_line(
+    words: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words.split()) == code
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith("minibert: ") and re.search(said, line) and out == ""
+
+
+def test_a_port_that_is_taken_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("--port", str(port)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"minibert: cannot listen at 127.0.0.1, port {port}: ")
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "prometheus_client"])
+def test_without_the_extra_it_is_named(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = minibert.files.find_spec
+    monkeypatch.setattr(
+        minibert.files, "find_spec", lambda name: None if name == missing else find(name)
+    )
+    assert run() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert missing in line and line.endswith('pip install "minibert-book[serve]"')
+
+
+def test_the_module_needs_no_extra_to_be_imported() -> None:
+    code = (
+        "import sys; import minibert.serving; "
+        "print({'fastapi', 'pydantic', 'uvicorn', 'prometheus_client'} & {*sys.modules})"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], encoding="utf-8") == "set()\n"
+
+
+def test_the_container_asks_for_what_there_is() -> None:
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [line.split(maxsplit=1) for line in text.splitlines() if line[:1].isalpha()]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    installed = [line for kind, line in lines if kind == "RUN" and "pip install" in line]
+    assert installed[0].split('"')[1].startswith("torch>=")  # first, for the CPU
+    assert installed[0].endswith("/whl/cpu")
+    assert f'"{extras["models"][0]}"' in installed[1] and "--no-deps" in installed[1]
+    asked = re.search(r'"\.\[([\w,]+)\]"', installed[2])[1].split(",")
+    assert "serve" in asked and set(asked) <= set(extras)
+    for line in (line for kind, line in lines if kind == "COPY"):
+        assert all((ROOT / name).exists() for name in line.split()[:-1])
+    last = dict(lines)
+    *_, user = (line for kind, line in lines if kind == "USER")
+    assert user not in ("root", "0")
+    program, name, *words = json.loads(last["CMD"])
+    assert program == "minibert"
+    ctx = command.commands[name].make_context(name, words)
+    assert ctx.params["host"] == "0.0.0.0" and str(ctx.params["port"]) == last["EXPOSE"]
+    assert f":{last['EXPOSE']}/health" in last["HEALTHCHECK"]
+    _, check = last["HEALTHCHECK"].split("CMD ")
+    compile(json.loads(check)[-1], "the health check", "exec")
+
+
+def test_the_record_shows_what_batches_bring() -> None:
+    record = json.loads((ROOT / "results" / "serving.json").read_text(encoding="utf-8"))
+    rows = {(row["server"], row["clients"]): row for row in record["rates"]}
+    assert set(rows) == {(name, clients) for name in SERVERS for clients in (1, 16, 64)}
+    for row in rows.values():
+        assert 0 < row["p50"] <= row["p99"]
+    for name in list(SERVERS)[1:]:  # side by side, on the same machine
+        assert rows[name, 16]["times_one_at_a_time"] > 1.2
+        assert rows[name, 64]["times_one_at_a_time"] > 1.2
+    memory = record["memory"]
+    assert memory["requests"] == 10_000
+    held = memory["megabytes"]
+    assert held["10000"] < 1.03 * held["2000"]
+    refused = record["refused"]
+    assert all(400 <= one["status"] < 500 and one["reason"] for one in refused["reasons"].values())
+    assert set(refused["full_queue"]["statuses"]) == {"200", "503"}

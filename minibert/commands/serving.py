@@ -6,10 +6,9 @@ import sys
 from math import ceil
 from types import SimpleNamespace
 
-from minibert.bert import BertModel, load
+from minibert import BertForQuestionAnswering, BertModel, load
 from minibert.commands.flags import load_trained, refuse
 from minibert.files import require
-from minibert.qa import BertForQuestionAnswering
 from minibert.serving import Limits, make_app
 
 __all__: list[str] = []
@@ -50,6 +49,8 @@ def run_serve(args: SimpleNamespace) -> None:
         )  # fmt: skip
     except ValueError as error:
         refuse(str(error))
+    for one in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when it is done
+        signal.signal(one, stop)
     with open_socket(args.host, args.port) as ours:
         reader = load_trained(
             BertForQuestionAnswering, args.model,
@@ -62,8 +63,6 @@ def run_serve(args: SimpleNamespace) -> None:
             app, http="h11", ws="none", lifespan="on", log_level="warning", access_log=False,
             server_header=False, timeout_graceful_shutdown=ceil(limits.timeout) + 5,
         )  # fmt: skip
-        for one in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when it is done
-            signal.signal(one, stop)
         ours.listen(2048)
         host = f"[{args.host}]" if ":" in args.host else args.host
         print(f"http://{host}:{ours.getsockname()[1]}/ is open; Ctrl-C stops it", flush=True)
