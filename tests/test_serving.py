@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import os
 import re
 import signal
 import socket
@@ -18,6 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+if "MINIBERT_DEVICE" in os.environ:  # a machine of others, which may lack the extra
+    pytest.importorskip("fastapi")
+
 from fastapi.testclient import TestClient
 from serving import SERVERS, TEXTS, Client, is_right, load, questions, served
 
@@ -438,6 +443,7 @@ def test_the_counts_are_prometheus_s(client: TestClient) -> None:
     assert "other" in paths and not any("made" in path for path in paths)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to answer")
 def test_killed_under_load_and_started_again_nothing_answered_is_wrong() -> None:
     """Then stopped under load: what was accepted is answered, new connections are refused."""
     requests, wanted = questions()

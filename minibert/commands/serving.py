@@ -58,10 +58,12 @@ def run_serve(args: SimpleNamespace) -> None:
             f"minibert qa train FOLDER --start {args.model}",
         )  # fmt: skip
         app = make_app(reader, load(BertModel, args.embed_model), limits)
-        # The time-out answers what is late; the rest is for sending it.
         config = uvicorn.Config(
             app, http="h11", ws="none", lifespan="on", log_level="warning", access_log=False,
-            server_header=False, timeout_graceful_shutdown=ceil(limits.timeout) + 5,
+            server_header=False,
+            limit_concurrency=limits.queue + 1000,  # connections; more are told 503
+            # The time-out answers what is late; the rest is for sending it.
+            timeout_graceful_shutdown=ceil(limits.timeout) + 5,
         )  # fmt: skip
         ours.listen(2048)
         host = f"[{args.host}]" if ":" in args.host else args.host
