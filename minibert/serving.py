@@ -599,7 +599,8 @@ def add_errors(app: "FastAPI") -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 400:  # FastAPI's, of JSON that Python does not read
-            return refuse(422, "JSON that is nested too deep, or has too long a number")
+            reason = "not UTF-8, nested too deep, or with too long a number"
+            return refuse(422, f"the body is no JSON that can be read: {reason}")
         found = refuse(error.status_code, error.detail)
         found.headers.update(error.headers or {})
         return found
