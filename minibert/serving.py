@@ -339,14 +339,18 @@ class Service:
 
     @asynccontextmanager
     async def lifespan(self, app: "FastAPI") -> AsyncIterator[None]:
-        """Take requests; at the end, compute what was taken."""
+        """Take requests, all of which a server has answered when it gets to the end.
+
+        `app.state.idle` is False where nevertheless something is computed
+        then, for which nobody waits any more.
+        """
         limits = self.limits
         queue = Batcher(self.compute, limits.batch, limits.wait, limits.queue)
         self.counters.waiting.set_function(lambda: len(queue.jobs))
         self.queue = queue
         yield
         self.queue = None
-        await asyncio.to_thread(queue.close, limits.timeout)
+        app.state.idle = await asyncio.to_thread(queue.close, 1.0)
 
     def ready(self) -> bool:
         """Whether requests are taken."""

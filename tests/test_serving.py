@@ -478,6 +478,19 @@ def test_killed_under_load_and_started_again_nothing_answered_is_wrong() -> None
             socket.create_connection(("127.0.0.1", port), timeout=SOON)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to answer")
+def test_stopping_has_a_bound_where_something_is_computed_for_long() -> None:
+    long = " ".join(TEXTS * 100)[:20_000]
+    with served("--timeout", "0.5") as server, ThreadPoolExecutor(8) as pool:
+        asked = [("/answer", {"question": f"Who {i}?", "context": long}) for i in range(8)]
+        found = [pool.submit(Client(server.port).ask, *one) for one in asked]
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SOON) == 0
+        statuses = {one.result().status for one in found}
+    assert 504 in statuses and statuses <= {0, 200, 504}  # 0: had not come in yet
+
+
 def run(*words: str) -> int:
     """Run the command here, and leave the signals as they were."""
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}

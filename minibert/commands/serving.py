@@ -1,5 +1,6 @@
 """The work of `minibert serve`."""
 
+import os
 import signal
 import socket
 import sys
@@ -65,7 +66,18 @@ def run_serve(args: SimpleNamespace) -> None:
             # The time-out answers what is late; the rest is for sending it.
             timeout_graceful_shutdown=ceil(limits.timeout) + 5,
         )  # fmt: skip
-        ours.listen(2048)
         host = f"[{args.host}]" if ":" in args.host else args.host
-        print(f"http://{host}:{ours.getsockname()[1]}/ is open; Ctrl-C stops it", flush=True)
-        uvicorn.Server(config).run(sockets=[ours])
+        address = f"http://{host}:{ours.getsockname()[1]}/"
+
+        class Server(uvicorn.Server):
+            """Says when it is open."""
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                print(f"{address} is open; Ctrl-C stops it", flush=True)
+
+        try:
+            Server(config).run(sockets=[ours])
+        finally:
+            if not getattr(app.state, "idle", True):  # Python cannot end beside its thread
+                os._exit(0)
