@@ -66,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FloatingPointError as error:
         mend = "begin again in another folder, with a lower --learning-rate or more warm-up"
         code, text = 1, f"the loss is no number any more, {error}: {mend}; {kept(run.folder)}"
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:  # says how to install it, in a second line
+        code, text = 1, " ".join(str(error).split())
+    except (ValueError, TypeError, OSError) as error:
         code, text = 1, str(error)
     except (MemoryError, RuntimeError) as error:
         if not re.search("memory|allocate|overflow", str(error)):

@@ -121,7 +121,8 @@ def imports_point_up() -> Iterator[str]:
                 names = [alias.name for alias in node.names]
             for name in names:
                 top, _, part = name.partition(".")
-                if top != "minibert" or path.name in ("__init__.py", "__main__.py"):
+                whole = name == "minibert"  # its version
+                if top != "minibert" or whole or path.name in ("__init__.py", "__main__.py"):
                     continue
                 if not part:  # the package itself: a name is found when it is used
                     continue

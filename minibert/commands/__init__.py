@@ -8,6 +8,7 @@
 | `pretraining` | `pretrain` |
 | `questions` | `qa train`, `qa evaluate` |
 | `summaries` | `sentences evaluate` |
+| `serving` | `serve` |
 """
 
 __all__: list[str] = []

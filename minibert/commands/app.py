@@ -17,7 +17,9 @@ from minibert.commands.flags import (
     flag,
     natural,
     not_all,
+    not_negative,
     options,
+    port,
     positive,
     positive_int,
     row,
@@ -40,10 +42,10 @@ def number(
     return click.option(name, type=Read(how), default=default, help=f"{text} (default: {default})")
 
 
-def model(default: str) -> Callable[[Decorated], Decorated]:
+def model(default: str, name: str = "--model") -> Callable[[Decorated], Decorated]:
     """Make the flag that names a model."""
     text = f"a name, a folder or a hub id (default: {default})"
-    return click.option("--model", default=default, help=text)
+    return click.option(name, default=default, help=text)
 
 
 @click.group(
@@ -193,6 +195,35 @@ def attention(ctx: click.Context, /, **_: Any) -> None:
     from minibert.commands import texts
 
     texts.draw_attention(arguments(ctx))
+
+
+@app.command(cls=Command, short_help="answer over HTTP: a page, and requests of programs")
+@model("minilm-qa")
+@model("minilm", "--embed-model")
+@click.option("--host", default="127.0.0.1",
+              help="the address to listen at; 0.0.0.0 is open to the whole network "
+              "(default: 127.0.0.1)")  # fmt: skip
+@number("--port", port, 8000, "to listen at; 0 takes a free one")
+@number("--max-batch", positive_int, 16, "rows that are computed together; 1: no batches")
+@number("--max-wait-ms", not_negative, 5, "milliseconds that a request waits for others")
+@number("--queue", positive_int, 128, "requests that may wait; more are refused")
+@number("--timeout", positive, 30, "seconds for a request, waiting included")
+@number("--max-characters", positive_int, 20_000, "in a question, paragraph or text")
+@number("--max-texts", positive_int, 64, "in a request for vectors")
+@number("--max-body", positive_int, 1_000_000, "bytes in a request")
+@click.pass_context
+def serve(ctx: click.Context, /, **_: Any) -> None:
+    """Answer, embed and summarise over HTTP, until Ctrl-C or SIGTERM.
+
+    There is a page at /, what programs may ask at /openapi.json, /health and /metrics (for
+    Prometheus). At the end, what was accepted is answered first.
+
+    \b
+    minibert serve --port 8000
+    """
+    from minibert.commands import serving
+
+    serving.run_serve(arguments(ctx))
 
 
 @app.command(short_help="list the models that need no network")

@@ -101,6 +101,7 @@ MOST = 2**63  # of a whole number: more, and numpy or torch cannot count it
 positive_int = number(int, "whole number of 1 or more, below 2**63", lambda x: 1 <= x < MOST)
 row = number(int, "whole number of 5 or more, below 2**63", lambda x: 5 <= x < MOST)
 natural = number(int, "whole number of 0 or more, below 2**63", lambda x: 0 <= x < MOST)
+port = number(int, "port, 0 to 65535", lambda x: 0 <= x <= 65535)
 threads = number(int, "whole number of 1 or more, at most 1024", lambda x: 1 <= x <= 1024)
 positive = number(float, "number above 0, below 1e12", lambda x: 0 < x < 1e12)
 not_negative = number(float, "number of 0 or more, below 1e12", lambda x: 0 <= x < 1e12)
