@@ -17,8 +17,9 @@ import tangle
 from source import ROOT, exported, read, sources
 
 PACKAGE = ROOT / "minibert"
-# Printed in no chapter: the drawings, the command (and commands/), the names of before.
-BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
+# Printed in no chapter: the drawings, the command (and commands/), the names of before, and
+# people's own labels.
+BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py", "labels.py"}
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "device", "attention", "transformer",  # layers
@@ -26,7 +27,7 @@ FLOORS = [
     "losses", "batching", "tokens",
     "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
-    "finetuning", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
+    "finetuning", "labels", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
     "sentences", "summaries", "rouge", "highlight", "inside", "export",
 ]  # fmt: skip
 
