@@ -1,14 +1,20 @@
 """Train `classify` on your own labels: a list, a frame or a data set; strings or numbers.
 
-    python examples/own_labels.py
+python examples/own_labels.py
 """
 
 import pandas as pd
 import torch
 from datasets import ClassLabel, Dataset
 
-from minibert import BertForSequenceClassification, Tokenizer, TrainingConfig, classify, fine_tune
-from minibert import leads
+from minibert import (
+    BertForSequenceClassification,
+    Tokenizer,
+    TrainingConfig,
+    classify,
+    fine_tune,
+    leads,
+)
 from minibert.labels import labelled_rows
 
 TOPICS = ["Geography", "Mathematics", "People"]  # three of the leads' twelve
@@ -20,16 +26,15 @@ def learn(texts, labels, names=None):
     tokenizer = Tokenizer.from_pretrained("minilm")
     rows, names = labelled_rows(texts, labels, tokenizer, names, max_length=32)
     model = BertForSequenceClassification.from_pretrained("minilm", labels=names)
-    numbers = TrainingConfig(steps=24, batch_size=8, learning_rate=3e-4, warmup=3)
+    numbers = TrainingConfig(steps=16, batch_size=8, learning_rate=3e-4, warmup=2)
     fine_tune(model, tokenizer, rows, numbers, progress=False)
     return model.eval(), tokenizer
 
 
 def main() -> None:
     """Train three times, on the same texts in three forms, and ask each model."""
-    chosen = [
-        one for topic in TOPICS for one in [x for x in leads("train") if x.topic == topic][:24]
-    ]
+    found = [[one for one in leads("train") if one.topic == topic][:16] for topic in TOPICS]
+    chosen = [one for of_topic in found for one in of_topic]
     texts, labels = [one.text for one in chosen], [one.topic for one in chosen]
     numbers = [TOPICS.index(label) for label in labels]
 

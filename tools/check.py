@@ -27,8 +27,8 @@ FLOORS = [
     "losses", "batching", "tokens",
     "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
-    "finetuning", "labels", "classification", "tagging", "squad", "windows", "spans", "qa",  # using it
-    "sentences", "summaries", "rouge", "highlight", "inside", "export",
+    "finetuning", "labels", "classification", "tagging",  # using it
+    "squad", "windows", "spans", "qa", "sentences", "summaries", "rouge", "highlight", "inside", "export",
 ]  # fmt: skip
 
 
