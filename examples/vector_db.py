@@ -21,9 +21,9 @@ FROM leads WHERE topic LIKE ? ORDER BY cosine DESC, title LIMIT ?
 """
 
 
-def fill(database: duckdb.DuckDBPyConnection, count: int) -> None:
+def fill(database: duckdb.DuckDBPyConnection, every: int) -> None:
     """Embed leads and write them, in a transaction: all of them or none."""
-    chosen = leads("dev")[:count]
+    chosen = leads("dev")[::every]
     vectors = embed([one.text for one in chosen], max_length=64)  # (n, 384), of length 1
     given = pa.table(
         {
@@ -48,11 +48,11 @@ def main() -> None:
     """Fill the database where it is empty, and ask it twice."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, nargs="?", default="vectors.duckdb")
-    parser.add_argument("--count", type=int, default=96, help="leads to write")
+    parser.add_argument("--every", type=int, default=5, help="5: every fifth lead")
     args = parser.parse_args()
     with duckdb.connect(args.file) as database:
         if ("leads",) not in database.execute("SHOW TABLES").fetchall():
-            fill(database, args.count)
+            fill(database, args.every)
             print(f"{args.file} was filled")
         for topic in ("%", "Geography"):
             for title, found, cosine in ask(database, "a town on a large river", topic):

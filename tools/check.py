@@ -28,7 +28,8 @@ FLOORS = [
     "embeddings", "config", "cards", "huggingface", "weights", "bert", "counting",  # the model
     "mlm", "nsp", "checkpoints", "training", "corpus", "pretraining",  # training it
     "finetuning", "labels", "classification", "tagging",  # using it
-    "squad", "windows", "spans", "qa", "sentences", "summaries", "rouge", "highlight", "inside", "export",
+    "squad", "windows", "spans", "qa", "sentences", "summaries",
+    "rouge", "highlight", "inside", "export",
 ]  # fmt: skip
 
 
