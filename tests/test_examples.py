@@ -1,6 +1,7 @@
 """The programs of examples/, each run as a reader runs it."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -114,3 +115,20 @@ def test_the_table_lists_every_example_and_how_it_is_run():
         text = (EXAMPLES / name).read_text(encoding="utf-8")
         assert f"python examples/{name}" in ast.get_docstring(ast.parse(text)), name
         assert f"`python examples/{name}" in table and len(text.splitlines()) <= 72, name
+
+
+def test_the_table_of_databases_is_the_record():
+    record = json.loads((ROOT / "results" / "vector-databases.json").read_text(encoding="utf-8"))
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    packages = {"duckdb": "duckdb", "lancedb": "lancedb", "qdrant": "qdrant-client"}
+    for name, package in packages.items():
+        one = record["databases"][name]
+        cells = [
+            f"`{package}` {one['versions'][package]}", one["brings"], f"{one['brings_mb']:.0f} MB",
+            f"{one['import_cpu']:.1f} s", f"{one['fill_cpu']:.1f} s",
+            f"{one['query_cpu_ms']:.0f} ms", f"{one['query_filtered_cpu_ms']:.0f} ms",
+            f"{one['recall']:.3f}", f"{one['disk_mb']:.0f} MB",
+        ]  # fmt: skip
+        assert f"| {' | '.join(map(str, cells))} |" in text, (name, cells)
+        assert one["recall"] == one["recall_filtered"] == 1 and one["rows"] == len(leads())
+    assert record["date"] in text
