@@ -357,8 +357,9 @@ def main() -> int:
             scores = found.pop("scores")
             found["scores"] = {k: summary(v, base) for k, v in scores.items()}
             blocks[name] = found | {"questions": args.questions, "leads": len(base["retrieval"])}
-            command_said = "python experiments/quantisation.py"
-            record |= {"command": command_said} | circumstances("onnx", "onnxruntime", "onnxscript")
+            said = f"--questions {args.questions} --leads {args.leads}"
+            record["command"] = f"python experiments/quantisation.py {said}"
+            record |= circumstances("onnx", "onnxruntime", "onnxscript")
             RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 
