@@ -9,9 +9,15 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 
-from minibert import BertForSequenceClassification, Tokenizer, classify, collate, leads
+from minibert import (
+    BertForSequenceClassification,
+    Tokenizer,
+    classify,
+    collate,
+    labelled_rows,
+    leads,
+)
 from minibert.device import best_device
-from minibert.labels import labelled_rows
 
 TOPICS = ["Geography", "Mathematics", "People"]  # three of the leads' twelve
 

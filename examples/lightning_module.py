@@ -7,8 +7,14 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from minibert import BertForSequenceClassification, Tokenizer, classify, collate, leads
-from minibert.labels import labelled_rows
+from minibert import (
+    BertForSequenceClassification,
+    Tokenizer,
+    classify,
+    collate,
+    labelled_rows,
+    leads,
+)
 
 TOPICS = ["Geography", "Mathematics", "People"]  # three of the leads' twelve
 

@@ -8,8 +8,15 @@ import tempfile
 import torch
 import transformers
 
-from minibert import BertForSequenceClassification, Tokenizer, classify, collate, for_trainer, leads
-from minibert.labels import labelled_rows
+from minibert import (
+    BertForSequenceClassification,
+    Tokenizer,
+    classify,
+    collate,
+    for_trainer,
+    labelled_rows,
+    leads,
+)
 
 TOPICS = ["Geography", "Mathematics", "People"]  # three of the leads' twelve
 

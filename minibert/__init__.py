@@ -24,6 +24,7 @@ HOMES = {  # module -> what of it can be imported from here; type checkers read 
     "corpus": "open_corpus write_corpus",
     "pretraining": "BertForPreTraining PretrainingConfig pretrain",
     "classification": "classify text_row",
+    "labels": "labelled_rows",
     "tagging": "tag tag_row",
     "heads": "BertForMultipleChoice BertForQuestionAnswering "
     "BertForSequenceClassification BertForTokenClassification",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     )
     from minibert.heads import BertForTokenClassification as BertForTokenClassification
     from minibert.inside import attention_view as attention_view
+    from minibert.labels import labelled_rows as labelled_rows
     from minibert.loading import load as load
     from minibert.mlm import BertForMaskedLM as BertForMaskedLM
     from minibert.mlm import Masking as Masking

@@ -145,13 +145,8 @@ def get_loaded(
     model: str | Path | Loaded, kind: Kind | None
 ) -> tuple[BertPreTrainedModel, Tokenizer, Path | None]:
     """Get a model in float32 on the CPU, its tokenizer, its folder."""
-<<<<<<< HEAD
-    if isinstance(model, tuple):
-        bert, tokenizer = load(model, kind)
-=======
     if not isinstance(model, (str, os.PathLike)):
-        bert, tokenizer = load(kind or BertPreTrainedModel, model)
->>>>>>> exporting
+        bert, tokenizer = load(model, kind)
         if bert.device.type != "cpu" or bert.dtype != torch.float32:
             bert = copy.deepcopy(bert).to("cpu", torch.float32)
         return bert, tokenizer, None

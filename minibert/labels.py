@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minibert.checks import as_texts, brief
-from minibert.finetuning import text_row
+from minibert.classification import text_row
 from minibert.tokens import Tokenizer
 
 __all__ = ["labelled_rows"]

@@ -17,11 +17,11 @@ import tangle
 from source import ROOT, exported, read, sources
 
 PACKAGE = ROOT / "minibert"
-# Printed in no chapter: the drawings, the command (and commands/), the names of before;
-# exporting.py until its chapter is written.
+# Printed in no chapter: the drawings, the command (and commands/), the names of before, and
+# the package's edges, which teach nothing about BERT: labels, folders, the hub, the web.
 BY_HAND = {
     "__init__.py", "__main__.py", "figures.py", "moved.py", "exporting.py",
-    "search.py", "sentence_layout.py", "sharing.py",
+    "labels.py", "search.py", "sentence_layout.py", "serving.py", "sharing.py",
 }  # fmt: skip
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
@@ -31,8 +31,8 @@ FLOORS = [
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",
     "sentence_layout", "sharing",
     "mlm", "nsp", "checkpoints", "steps", "training", "corpus", "pretraining",  # training it
-    "classification", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
-    "sentences", "summaries", "rouge", "inside", "search", "exporting",  # using it
+    "classification", "labels", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
+    "sentences", "summaries", "rouge", "inside", "search", "serving", "exporting",  # using it
 ]  # fmt: skip
 
 

@@ -21,7 +21,6 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from minibert.bert import Kind
     from minibert.tokens import Tokenizer
     from minibert.training import TrainingConfig
 
@@ -190,11 +189,11 @@ def check_file(file: Path) -> None:
         refuse(f"{file} cannot be written: {error.strerror}")
 
 
-def load_trained(kind: "type[Kind]", name: str, without: str) -> "tuple[Kind, Tokenizer]":
+def load_trained(kind: str, name: str, without: str) -> "tuple[Any, Tokenizer]":
     """Load a model whose head was trained: a random one answers, too.
 
     Args:
-        kind: the class with that head.
+        kind: the name of the class with that head.
         name: the model's.
         without: what to refuse it with if the file has no such head.
     """

@@ -95,7 +95,7 @@ def run_qa_evaluate(args: SimpleNamespace) -> None:
             refuse(f"--predictions {args.predictions} would overwrite the questions")
     questions = read_squad(args.file)
     model, tokenizer = load_trained(
-        BertForQuestionAnswering, args.model,
+        "BertForQuestionAnswering", args.model,
         f"{args.model} has no question-answering head: train one with "
         f"minibert qa train FOLDER --start {args.model}",
     )  # fmt: skip

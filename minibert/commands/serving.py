@@ -7,7 +7,7 @@ import sys
 from math import ceil
 from types import SimpleNamespace
 
-from minibert import BertForQuestionAnswering, BertModel, load
+from minibert import load
 from minibert.commands.flags import load_trained, refuse
 from minibert.files import require
 from minibert.serving import Limits, make_app
@@ -54,11 +54,12 @@ def run_serve(args: SimpleNamespace) -> None:
         signal.signal(one, stop)
     with open_socket(args.host, args.port) as ours:
         reader = load_trained(
-            BertForQuestionAnswering, args.model,
+            "BertForQuestionAnswering", args.model,
             f"{args.model} has no question-answering head: train one with "
             f"minibert qa train FOLDER --start {args.model}",
         )  # fmt: skip
-        app = make_app(reader, load(BertModel, args.embed_model), limits)
+        load(args.embed_model, "BertModel")  # read now, or refused; kept for all requests
+        app = make_app(reader, args.embed_model, limits)
         config = uvicorn.Config(
             app, http="h11", ws="none", lifespan="on", log_level="warning", access_log=False,
             server_header=False,

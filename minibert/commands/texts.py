@@ -138,11 +138,10 @@ def fill_blanks(args: SimpleNamespace) -> None:
 def classify_lines(args: SimpleNamespace) -> None:
     """Do `minibert classify`."""
     from minibert.classification import classify
-    from minibert.heads import BertForSequenceClassification
 
     without = f"{args.model} has no trained classification head: fine-tune one first"
     try:
-        loaded = load_trained(BertForSequenceClassification, args.model, without)
+        loaded = load_trained("BertForSequenceClassification", args.model, without)
     except ValueError as error:
         if "names no classes" not in str(error):
             raise
