@@ -29,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from source import recorded
 from torch.nn.utils import clip_grad_norm_
 
-from minibert import classification, finetuning, tagging
+from minibert import classification, finetuning, heads, tagging
 from minibert.data import leads
 from minibert.pretraining import train_last
 from minibert.training import TrainingConfig
@@ -71,7 +71,7 @@ def settings() -> list[Setting]:
 
 def chapter() -> dict[str, Any]:
     """The two chapters' functions, beside the names of their modules."""
-    names = vars(finetuning) | vars(classification) | vars(tagging) | {
+    names = vars(heads) | vars(finetuning) | vars(classification) | vars(tagging) | {
         "random": random, "re": re, "leads": leads, "warnings": warnings, "replace": replace,
         "clip_grad_norm_": clip_grad_norm_, "device": torch.device("cpu"),
     }  # fmt: skip

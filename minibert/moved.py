@@ -34,7 +34,7 @@ MOVED = {  # old module -> new module -> names
     },
     "tagging": {"heads": "BertForTokenClassification"},
     "tokens": {"vocabulary": "train_vocabulary"},
-    "training": {"steps": "Piece Microbatch processes"},
+    "training": {"steps": "Piece"},
     "transformer": {"attention": "merge_heads"},
 }
 RENAMED = {"Piece": "Microbatch"}

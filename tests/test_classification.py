@@ -408,7 +408,7 @@ def test_two_texts_are_read_as_a_pair(tokenizer):
     assert sure != classify(first, model=(model, tokenizer))
 
 
-@pytest.mark.parametrize("text", [["a"], None, 5, b"a"])
+@pytest.mark.parametrize("text", [["a", 5], None, 5, b"a"])
 def test_texts_that_are_none(text, tokenizer):
     for kind, ask in ((KINDS[0], classify), (KINDS[1], tag)):
         model = kind(TINY, NAMES if kind is KINDS[0] else TAGS).eval()
