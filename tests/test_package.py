@@ -2,6 +2,7 @@
 
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
 
+import lock
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -140,3 +142,26 @@ print(len(minibert.Tokenizer.from_pretrained("leads-small")), model.config.vocab
     )  # fmt: skip
     assert done.stdout == "4096 4096\n"
     assert list((tmp_path / "site" / "bin").glob("minibert*"))  # the command
+
+
+def pinned(name: str) -> dict[str, list[str]]:
+    """Map each `package==version` of a file to the lines that belong to it."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        if not line.startswith(("#", " ")):
+            last = found.setdefault(line.split()[0].lower().replace("_", "-"), [])
+        elif line.startswith(" "):
+            last.append(line.strip(" \\"))
+    return found
+
+
+def test_the_lock_has_the_same_versions_and_a_hash_for_each_but_torch():
+    plain, locked = pinned("requirements.txt"), pinned("requirements.lock")
+    remedy = "python tools/lock.py writes requirements.lock anew"
+    assert {one.split("==")[0] for one in plain.keys() - locked} == {*lock.LEFT_OUT}, remedy
+    added = {one.split("==")[0] for one in locked.keys() - plain}
+    assert not added & {one.split("==")[0] for one in plain}, remedy
+    assert {"appnope", "colorama", "pywinpty"} <= added  # other systems' own
+    digest = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+    for one, lines in locked.items():
+        assert "==" in one and lines and all(map(digest.fullmatch, lines)), one
