@@ -11,6 +11,7 @@ be. What fails here wants a higher floor in pyproject.toml.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import tomllib
 
@@ -49,9 +50,15 @@ def main() -> None:
         *uv, "compile", *quiet, *backend, "--resolution", "lowest-direct", "--no-header",
         "--no-annotate", *(f"--extra={name}" for name in extras), "-o", lowest, "pyproject.toml",
     )  # fmt: skip
+    asked = [one for name in extras for one in project["optional-dependencies"][name]]
+    asked += project["dependencies"]
+    names = {re.match(r"[\w-]+", one)[0].lower() for one in asked}
+    versions = lowest.read_text(encoding="utf-8").splitlines(keepends=True)
+    own = "".join(line for line in versions if line.split("==")[0] in names)
     if args.list:
-        print(lowest.read_text(encoding="utf-8"), end="")
+        print(own, end="")
         return
+    lowest.write_text(own, encoding="utf-8")  # what these need in turn may be new
     here = ["install", *quiet, *backend, "--python", python(VENV)]
     run(*uv, *here, "-r", "pyproject.toml", "--extra=dev", "-c", lowest)
     wheels = BUILD / "wheel"
