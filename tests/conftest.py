@@ -2,7 +2,8 @@
 
 MINIBERT_DEVICE (cpu, cuda) and MINIBERT_DTYPE (float32, bfloat16) choose; see
 experiments/gpu.py. On a machine without the data packages, a test that needs one skips
-where MINIBERT_DEVICE is set. On Linux, tests meet Windows's rule about files in use.
+where MINIBERT_DEVICE is set. MINIBERT_WHEEL insists on an installed package. On Linux,
+tests meet Windows's rule about files in use.
 """
 
 import contextlib
@@ -18,8 +19,16 @@ import pytest
 import safetensors.torch
 import torch
 
+import minibert
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "experiments")]
+
+
+def pytest_configure() -> None:
+    """Refuse to test these files where the installed package is meant."""
+    if "MINIBERT_WHEEL" in os.environ and Path(minibert.__file__).parent.parent == ROOT:
+        raise pytest.UsageError("minibert comes from here, not from its wheel: run pytest itself")
 
 
 @pytest.fixture(scope="session")

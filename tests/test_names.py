@@ -222,8 +222,9 @@ def test_the_named_classes_are_there() -> None:
 
     from minibert.config import OTHERS
 
-    assert set(OTHERS) <= set(CONFIG_MAPPING_NAMES) and "bert" not in OTHERS
-    assert all(hasattr(transformers, use) for _, use in OTHERS.values())
+    missing = set(OTHERS) - set(CONFIG_MAPPING_NAMES)
+    assert missing <= {"nomic_bert", "qwen3"} and "bert" not in OTHERS  # newer than 4.48
+    assert all(hasattr(transformers, use) for one, (_, use) in OTHERS.items() if one not in missing)
 
 
 @pytest.mark.parametrize(

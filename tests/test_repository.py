@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 import nbformat
 import pytest
 import version
+import yaml
 from source import ROOT, read, sources
 
 import minibert
@@ -111,6 +112,19 @@ def test_one_version_everywhere():
     assert numbers[0] == ours
 
 
+def test_the_citation_is_in_the_format_that_it_names():
+    """The release workflow validates it by the schema; this holds what it asks of such a file."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0" and cited["type"] == "software"
+    assert {"message", "title", "authors"} <= set(cited)
+    assert all("name" in one or "family-names" in one for one in cited["authors"])
+    assert cited["license"] == PROJECT["license"].split(" AND ")
+    assert cited["repository-code"] == REPOSITORY and cited["url"] == PROJECT["urls"]["Homepage"]
+    known = {"abstract", "cff-version", "date-released", "keywords", "license", "message", "title"}
+    known |= {"type", "authors", "version", "repository-code", "url"}
+    assert set(cited) <= known
+
+
 def test_a_new_version_goes_to_every_place_that_names_it(tmp_path):
     chapter = sources()[0]
     names = ["minibert/__init__.py", "CITATION.cff", "CHANGELOG.md"]
@@ -122,6 +136,7 @@ def test_a_new_version_goes_to_every_place_that_names_it(tmp_path):
     assert {path.relative_to(tmp_path).as_posix() for path in changed} == set(names)
     for name in names[:-2]:
         assert "12.3.45" in (tmp_path / name).read_text(encoding="utf-8"), name
+    assert "cff-version: 1.2.0\n" in (tmp_path / "CITATION.cff").read_text(encoding="utf-8")
     old, new = (nbformat.read(at / names[-1], as_version=4) for at in (ROOT, tmp_path))
     text = read(tmp_path / names[-2])
     assert [(c.id, c.source) for c in new.cells] == [(c.id, c.source) for c in text.cells]

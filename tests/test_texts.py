@@ -173,7 +173,7 @@ def test_the_program() -> None:
     assert done.stdout.split() == ["minibert,", "version", minibert.__version__]
     said = program("--help").stdout
     assert all(f"\n  {name} " in said for name in app.commands)
-    project = (Path(minibert.__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    project = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     assert 'minibert = "minibert.__main__:main"' in project
 
 

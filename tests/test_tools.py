@@ -402,13 +402,16 @@ def test_the_first_target_sets_up_the_environment_once(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "ROOT", tmp_path)
     monkeypatch.setattr(make, "run", lambda *command, **more: commands.append(command))
     (tmp_path / ".venv" / make.FOLDER).mkdir(parents=True)
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.lock", "requirements.txt", "pyproject.toml"):
         (tmp_path / name).touch()
     make.python().touch()
     assert "-m venv" in " ".join(map(str, commands.pop()))
     for _ in range(2):
         make.check()
     said = [" ".join(map(str, command)) for command in commands]
+    (locked,) = (at for at, one in enumerate(said) if "-r requirements.lock" in one)
+    assert "--require-hashes --no-deps" in said[locked]
+    assert ["-r requirements.txt" in one for one in said].index(True) == locked + 1
     assert ["-r requirements.txt" in one for one in said].count(True) == 1
     assert said[-1].endswith("-m mypy") and said[-3].endswith("check.py")
     (tmp_path / ".venv" / ".ready").unlink()

@@ -61,9 +61,12 @@ def pip(*arguments: str | Path, venv: str = ".venv", what: str = "install") -> N
 
 def ready() -> Path:
     """The Python of `.venv`, set up anew after a change of what it holds."""
-    mark, needs = ROOT / ".venv" / ".ready", [ROOT / "requirements.txt", ROOT / "pyproject.toml"]
+    mark = ROOT / ".venv" / ".ready"
+    needs = [ROOT / name for name in ("requirements.lock", "requirements.txt", "pyproject.toml")]
     if not mark.exists() or mark.stat().st_mtime < max(one.stat().st_mtime for one in needs):
         print("Setting up .venv (a few minutes, once)", flush=True)
+        # All but torch is held to its hash; torch has a build for each kind of hardware.
+        pip("--require-hashes", "--no-deps", "-r", "requirements.lock")
         pip("-r", "requirements.txt")
         pip("--no-deps", "-e", ".")
         mark.touch()

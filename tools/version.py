@@ -18,7 +18,7 @@ from source import ROOT, read
 
 PLACES = {  # file: what stands before the version there
     "minibert/__init__.py": '__version__ = "',
-    "CITATION.cff": "version: ",
+    "CITATION.cff": "\nversion: ",  # and not the format's, cff-version
     "book/source/*.md": "minibert-book@v",
 }
 
