@@ -145,7 +145,7 @@ def get_loaded(
     model: str | Path | Loaded, kind: Kind | None
 ) -> tuple[BertPreTrainedModel, Tokenizer, Path | None]:
     """Get a model in float32 on the CPU, its tokenizer, its folder."""
-    if isinstance(model, tuple):
+    if not isinstance(model, (str, os.PathLike)):
         bert, tokenizer = load(model, kind)
         if bert.device.type != "cpu" or bert.dtype != torch.float32:
             bert = copy.deepcopy(bert).to("cpu", torch.float32)

@@ -237,7 +237,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_lost(
 
     def other(model: Any) -> Any:
         changed = copy.deepcopy(model)
-        changed.encoder.layers[0].mlp.down.bias.data += 0.01
+        changed.encoder.layers[0].norm2.bias.data += 0.01
         return real(changed)
 
     monkeypatch.setattr(minibert.exporting, "trace", other)

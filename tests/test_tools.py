@@ -70,7 +70,12 @@ def tool(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProces
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, str(folder / "tools" / f"{name}.py"), *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, timeout=120, encoding="utf-8",
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        encoding="utf-8",
     )
 
 
@@ -307,6 +312,29 @@ def test_the_masking_record():
         for seed, run in runs.items():
             base = rates[0.15][seed]["terms_per_step"]
             assert abs(run["terms_per_step"] / base - rate / 0.15) < 0.06 * rate / 0.15
+
+
+def test_the_quantisation_record():
+    """Int8 is a fourth of the size, faster, and exact sums need VNNI."""
+    record = json.loads((ROOT / "results" / "quantisation.json").read_text(encoding="utf-8"))
+    for sizes in record["sizes"].values():
+        small = {one for name, one in sizes.items() if name.startswith("int8")}
+        assert max(small) < sizes["onnx"] / 3 and sizes["float16 on disk"] < 0.6 * sizes["torch"]
+    blocks = record["blocks"]
+    assert len(blocks) >= 2 and "AVX2" in blocks
+    whole = next(one["scores"] for one in blocks.values() if "torch" in one["scores"])
+    for name, block in blocks.items():
+        assert block["saturates"] == ("VNNI" not in name and name.startswith("AVX"))
+        assert {"date", "processor", "versions", "questions", "leads"} <= set(block)
+        for row in block["speed"]:
+            assert row["seconds"] > 0
+        for variant, scores in block["scores"].items():
+            for measure, one in scores.items():
+                assert one["low"] <= one["difference"] + 0.01 <= one["high"] + 0.02
+                base = whole["torch"][measure]["value"]
+                assert abs(base + one["difference"] - one["value"]) < 0.02, (variant, measure)
+    for one in whole["onnx"].values():
+        assert one["difference"] == one["low"] == one["high"] == 0
 
 
 def test_the_full_recipe_is_recorded(tmp_path):
