@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/ship.md
+# Edit that, not this.
 """A model for where there is no torch: ONNX, checked, in int8 too.
 
 The folder is laid out as the hub's are, so that `onnxruntime`,
@@ -337,7 +340,8 @@ def quantise(file: Path, made: Path) -> None:
 
     quantize_dynamic(
         file, made, weight_type=QuantType.QInt8, per_channel=True,
-        reduce_range=REDUCE_RANGE, op_types_to_quantize=["MatMul", "Gather"],
+        reduce_range=REDUCE_RANGE,
+        op_types_to_quantize=["MatMul", "Gather"],
     )  # fmt: skip
 
 

@@ -17,9 +17,8 @@ import tangle
 from source import ROOT, exported, read, sources
 
 PACKAGE = ROOT / "minibert"
-# Printed in no chapter: the drawings, the command (and commands/), the names of before;
-# exporting.py until its chapter is written.
-BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py", "exporting.py"}
+# Printed in no chapter: the drawings, the command (and commands/), the names of before.
+BY_HAND = {"__init__.py", "__main__.py", "figures.py", "moved.py"}
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "checks", "highlight", "device", "attention", "transformer",  # layers
