@@ -340,8 +340,7 @@ def quantise(file: Path, made: Path) -> None:
 
     quantize_dynamic(
         file, made, weight_type=QuantType.QInt8, per_channel=True,
-        reduce_range=REDUCE_RANGE,
-        op_types_to_quantize=["MatMul", "Gather"],
+        reduce_range=REDUCE_RANGE, op_types_to_quantize=["MatMul", "Gather"],
     )  # fmt: skip
 
 
