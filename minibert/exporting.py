@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/ship.md
+# Edit that, not this.
 """A model for where there is no torch: ONNX, checked, in int8 too.
 
 The folder is laid out as the hub's are, so that `onnxruntime`,

@@ -36,7 +36,7 @@ FORMS = {
 ORDINARY = {
     "activation", "answer span", "attention head", "attention weights", "batch", "bidirectional",
     "frozen", "head", "hidden size", "lead", "loss", "oracle", "parameter", "position embedding",
-    "query, key, value", "segment embedding", "sentence vector", "sequence length", "sink",
+    "query, key, value", "scale", "segment embedding", "sentence vector", "sequence length", "sink",
     "tags B, I, O", "temperature", "token", "window",
 }  # fmt: skip
 ASIDE = re.compile(

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "minibert"
 # Printed in no chapter: the drawings, the command (and commands/), the names of before, and
 # the package's edges, which teach nothing about BERT: labels, folders, the hub, the web.
 BY_HAND = {
-    "__init__.py", "__main__.py", "figures.py", "moved.py", "exporting.py",
+    "__init__.py", "__main__.py", "figures.py", "moved.py",
     "labels.py", "search.py", "sentence_layout.py", "serving.py", "sharing.py",
 }  # fmt: skip
 # A module imports only from what stands before it, here; chapters have another order.
