@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minibert.checks import check_whole
+from minibert.checks import as_texts, check_whole
 from minibert.loading import (
     compute,
     load,
@@ -192,8 +192,9 @@ def embed(
     options = {} if layer in (-1, last) else {"output_hidden_states": True}
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
-    front = layout.prompt
-    ids = [tokenizer.encode(front + text, max_length=max_length).ids for text in texts]
+    if layout.prompt:
+        texts = [layout.prompt + text for text in as_texts(texts, "text")]
+    ids = [tokenizer.encode(text, max_length=max_length).ids for text in texts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     starts = range(0, len(order), batch_size)
     for at in tqdm(starts, unit="batch", disable=None if progress else True):

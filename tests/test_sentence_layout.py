@@ -44,12 +44,8 @@ def model() -> BertModel:
 
 
 def vectors(folder: Path) -> np.ndarray:
-    """Embed as the layout says."""
-    found = read_layout(folder)
-    return embed(
-        [found.prompt + text for text in TEXTS], model=found.folder, pool=FUNCTIONS[found.pool],
-        unit=found.normalize, max_length=found.max_length,
-    )  # fmt: skip
+    """Embed as the folder's layout says: length, prompt, pooling."""
+    return embed(TEXTS, model=folder)
 
 
 def theirs(folder: Path) -> np.ndarray:

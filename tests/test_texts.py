@@ -180,7 +180,7 @@ def test_the_program() -> None:
 def test_tab_completes_without_torch() -> None:
     done = program(_MINIBERT_COMPLETE="bash_complete", COMP_WORDS="minibert s", COMP_CWORD="1")
     assert {line.split(",")[1] for line in done.stdout.split()} == {
-        "search", "sentences", "summarize",
+        "search", "sentences", "serve", "summarize",
     }  # fmt: skip
     done = program(
         _MINIBERT_COMPLETE="bash_complete", COMP_WORDS="minibert answer --th", COMP_CWORD="2"
