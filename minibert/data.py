@@ -112,7 +112,7 @@ def sentences(text: str) -> list[str]:
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, not {text!r}")
     require("data", "sentencex")
-    from sentencex import segment
+    from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue] # compiled
 
     parts = (part.strip() for part in segment("en", text))
     return [part for part in parts if part]

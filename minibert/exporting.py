@@ -297,7 +297,7 @@ def run_file(file: Path, cases: Sequence[Arrays]) -> list[list[NDArray[np.float3
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return [session.run(None, dict(one)) for one in cases]
+    return [[np.asarray(x) for x in session.run(None, dict(one))] for one in cases]
 
 
 def check_file(file: Path, model: BertPreTrainedModel) -> float:

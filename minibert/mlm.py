@@ -448,6 +448,6 @@ def guess_words(
         truth = tokenizer.tokens(row[places])
         ids[0, places] = tokenizer.mask_id
         scores = bert(ids).logits[0, places].cpu()[:, known]
-        best = [words[i] for i in scores.argmax(-1).tolist()]
+        best = [words[int(i)] for i in scores.argmax(-1)]
         out += zip(truth, best, strict=True)
     return out

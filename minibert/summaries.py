@@ -109,12 +109,14 @@ def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
 
     vectors = to_unit(vectors.astype(np.float64))
     count = min(count, len(np.unique(vectors.round(5), axis=0)))
-    clustering = KMeans(count, n_init=30, random_state=seed).fit(vectors)
-    own = clustering.cluster_centers_[clustering.labels_]  # (n, H)
+    # pyright guesses n_init's type from its default, "auto"
+    clustering = KMeans(count, n_init=30, random_state=seed)  # pyright: ignore[reportArgumentType]
+    labels = clustering.fit_predict(vectors)
+    own = clustering.cluster_centers_[labels]  # (n, H)
     near = (vectors * to_unit(own)).sum(1).round(9)
     weights = near - 1
-    for cluster in np.unique(clustering.labels_):
-        mine = np.flatnonzero(clustering.labels_ == cluster)
+    for cluster in np.unique(labels):
+        mine = np.flatnonzero(labels == cluster)
         weights[mine[near[mine].argmax()]] = 1 + len(mine) / len(vectors)
     return weights
 

@@ -231,7 +231,7 @@ class Tokenizer:
         """
         return collate(rows, self.pad_id)
 
-    def _checked(self, ids: "Tensor | Iterable[int]") -> list[int]:
+    def _checked(self, ids: Any) -> list[int]:
         values = ids.tolist() if hasattr(ids, "tolist") else ids
         if not isinstance(values, Iterable):
             raise TypeError(f"ids must be a row of integers, not {values!r}")

@@ -257,7 +257,7 @@ def open_run(
         if branch_from is not None:
             raise ValueError("a branch needs a folder of its own")
         return None
-    begun = {"starting weights": weights_digest(model)}
+    begun: dict[str, Any] = {"starting weights": weights_digest(model)}
     own = asdict(config) | dict(settings or {}) | begun
     return Run(folder, own, own.pop("keep"), branch_from)
 
