@@ -162,6 +162,9 @@ def text_row(
             for each class. None where it is asked for.
         max_length: tokens, special ones included.
         second: another text, read together with this one.
+
+    >>> text_row("good", Tokenizer.from_pretrained("minilm"), 1)
+    {'input_ids': [101, 2204, 102], 'labels': 1}
     """
     encoding = tokenizer.encode(text, second, max_length=max_length)
     row: dict[str, Any] = {"input_ids": encoding.ids}

@@ -192,6 +192,9 @@ def attention_view(attention: Attention, layer: int = 0, head: int = 0, query: i
     Raises:
         ValueError: a longer text.
         IndexError: a layer, head or token that there is not.
+
+    >>> attention_view(attend("The Danube is long.")).count("<script>")
+    1
     """
     layers, heads, size, _ = attention.weights.shape
     if size > 64:

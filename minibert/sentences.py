@@ -223,6 +223,11 @@ def nearest(query: Vectors, vectors: Vectors, count: int) -> tuple[NDArray[np.in
     Raises:
         TypeError: a count that is no whole number.
         ValueError: widths that differ, or `count` below 1.
+
+    >>> rows = np.eye(3, dtype=np.float32)
+    >>> which, products = nearest(rows[1], rows, 1)
+    >>> which.tolist(), products.tolist()
+    ([1], [1.0])
     """
     count = check_whole("count", count, 1)
     if query.shape[-1] != vectors.shape[-1]:

@@ -80,6 +80,11 @@ class Answer(NamedTuple):
         no_answer: the score of no answer, less that of the best
             span: if above the threshold, the text does not say.
         others: the next best ones.
+
+    >>> from minibert import answer
+    >>> found = answer("Where does it end?", "It ends in the Black Sea.")
+    >>> found.text, found.start, found.end
+    ('the Black Sea', 11, 24)
     """
 
     text: str

@@ -35,6 +35,9 @@ class Summary(NamedTuple):
         sentences: all, in their order.
         weights: (n,) what the method gave each; higher is better.
         chosen: which make the summary, in their order.
+
+    >>> Summary(["One.", "Two."], np.array([0.2, 0.8]), (1,)).chosen
+    (1,)
     """
 
     sentences: list[str]

@@ -93,6 +93,12 @@ class Encoding(NamedTuple):
             off its letters; (0, 0) for the tokens put around it.
         words: index of the word in its own text, None for those.
         special: True for [CLS] and [SEP] put around the text.
+
+    >>> encoding = Tokenizer.from_pretrained("minilm").encode("Unbelievable!")
+    >>> encoding.tokens
+    ['[CLS]', 'unbelievable', '!', '[SEP]']
+    >>> encoding.offsets[1]
+    (0, 12)
     """
 
     ids: list[int]

@@ -63,6 +63,9 @@ class TrainingConfig:
 
     Raises:
         ValueError: a number that makes no run.
+
+    >>> TrainingConfig(steps=100, warmup=10).learning_rate
+    0.001
     """
 
     steps: int
