@@ -124,6 +124,11 @@ class Batch(NamedTuple):
         input_ids: rows of the embedding table.
         attention_mask: 1 for real tokens, 0 for padding.
         token_type_ids: segment, 0 or 1.
+
+    >>> from minibert import Tokenizer
+    >>> tokenizer = Tokenizer.from_pretrained("minilm")
+    >>> tokenizer(["One.", "One, two."]).input_ids.shape
+    torch.Size([2, 6])
     """
 
     input_ids: "Tensor"
@@ -240,7 +245,12 @@ def lay_rows(
 def collate(
     rows: Sequence[Row], pad_id: int
 ) -> "dict[str, Tensor]":
-    """Do `lay_rows`, as tensors."""
+    """Do `lay_rows`, as tensors.
+
+    >>> rows = [{"input_ids": [2, 7, 3]}, {"input_ids": [2, 3]}]
+    >>> collate(rows, pad_id=0)["attention_mask"].tolist()
+    [[1, 1, 1], [1, 1, 0]]
+    """
     batch = lay_rows(rows, pad_id)
     tensors = to_tensors(batch.values())
     return dict(zip(batch, tensors, strict=True))

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,6 +162,9 @@ def text_row(
             for each class. None where it is asked for.
         max_length: tokens, special ones included.
         second: another text, read together with this one.
+
+    >>> text_row("good", Tokenizer.from_pretrained("minilm"), 1)
+    {'input_ids': [101, 2204, 102], 'labels': 1}
     """
     encoding = tokenizer.encode(text, second, max_length=max_length)
     row: dict[str, Any] = {"input_ids": encoding.ids}
@@ -183,7 +186,7 @@ def to_python(value: Any, name: str, floats: bool = False) -> Any:
         found = found.astype(int)
     if floats and found.dtype.kind in "iu":
         found = found.astype(float)
-    if found.dtype.kind == "O" and hasattr(value, "__index__"):
+    if found.dtype.kind == "O" and isinstance(value, SupportsIndex):
         return operator.index(value)
     if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size:
         raise TypeError(f"{name} must be a number, or some, not {value!r}")

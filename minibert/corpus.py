@@ -63,6 +63,12 @@ def write_corpus(
     Raises:
         ValueError: as in `build_corpus`; no document with two
             sentences, or with one where `pairs` is False.
+
+    >>> from tempfile import mkdtemp
+    >>> folder, tokenizer = mkdtemp(), Tokenizer.from_pretrained("minilm")
+    >>> documents = [["One river.", "It is long."], ["Two.", "Three."]]
+    >>> len(write_corpus(documents, tokenizer, folder, max_length=16))
+    3
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,9 @@ class Lead(NamedTuple):
         description: one line, empty for 171 of them.
         topic: one of 12.
         text: the opening paragraph or paragraphs.
+
+    >>> Lead("Danube", "river", "Geography", "It is long.").text
+    'It is long.'
     """
 
     title: str
@@ -73,6 +76,9 @@ def leads(split: str | None = None) -> list[Lead]:
     Raises:
         ValueError: another split.
         ModuleNotFoundError: the extra `[data]` is not installed.
+
+    >>> len(leads("dev"))
+    483
     """
     if split not in (None, "train", "dev", "test"):
         raise ValueError(
@@ -89,6 +95,9 @@ def lead(title: str) -> Lead:
 
     Raises:
         LookupError: no article has this title; names the nearest.
+
+    >>> lead("Danube").topic
+    'Geography'
     """
     for one in read_leads():
         if one.title == title:
@@ -112,7 +121,7 @@ def sentences(text: str) -> list[str]:
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, not {text!r}")
     require("data", "sentencex")
-    from sentencex import segment
+    from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue] # compiled
 
     parts = (part.strip() for part in segment("en", text))
     return [part for part in parts if part]

@@ -148,7 +148,7 @@ class ExportedModel:
             raise ValueError(f"input_ids must be (B, S), with a token, not {ids.shape}")
         mask = np.ones_like(ids) if attention_mask is None else attention_mask
         types = np.zeros_like(ids) if token_type_ids is None else token_type_ids
-        given = dict(zip(INPUTS, (ids, mask, types), strict=True))
+        given: dict[str, Any] = dict(zip(INPUTS, (ids, mask, types), strict=True))
         for name, array in given.items():
             if np.shape(array) != ids.shape:
                 raise ValueError(

@@ -194,6 +194,16 @@ def fine_tune(
     Raises:
         TypeError, ValueError: no rows, one that is not like the
             first or too long for the model; see `train`.
+
+    >>> from minibert import BertConfig, Tokenizer, text_row
+    >>> from minibert.heads import BertForSequenceClassification
+    >>> tokenizer = Tokenizer.from_pretrained("minilm")
+    >>> rows = [text_row("good", tokenizer, 1), text_row("bad", tokenizer, 0)]
+    >>> sizes = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    >>> model = BertForSequenceClassification(sizes, labels=["no", "yes"])
+    >>> config = TrainingConfig(steps=2, batch_size=2)
+    >>> fine_tune(model, tokenizer, rows, config, progress=False)[-1]["step"]
+    2
     """
     floats = getattr(model, "float_labels", False)
     data = FineTuningData(rows, config, tokenizer.pad_id, floats)
@@ -239,6 +249,12 @@ def predict(
 
     Returns:
         For each row (C,), or (S, C) where tokens are scored.
+
+    >>> from minibert import BertConfig, BertForTokenClassification
+    >>> sizes = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    >>> model = BertForTokenClassification(sizes, labels=["O", "B-PLACE"]).eval()
+    >>> predict(model, [{"input_ids": [2, 7, 3]}], pad_id=0)[0].shape
+    torch.Size([3, 2])
     """
     logits = score_rows(model, rows, pad_id, batch_size)
     return [torch.from_numpy(scores) for scores in logits]

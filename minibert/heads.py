@@ -58,6 +58,12 @@ class BertForSequenceClassification(BertPreTrainedModel):
         ValueError: as `label_names` and `problem_of`.
 
     Source: Devlin et al. 2019, section 4.1.
+
+    >>> import torch
+    >>> sizes = BertConfig(vocab_size=9, num_hidden_layers=1)
+    >>> model = BertForSequenceClassification(sizes, labels=["no", "yes"])
+    >>> model(torch.tensor([[2, 4, 3]])).logits.shape
+    torch.Size([1, 2])
     """
 
     def __init__(
@@ -175,6 +181,12 @@ class BertForTokenClassification(BertPreTrainedModel):
         ValueError: as `label_names`, or one label alone.
 
     Source: Devlin et al. 2019, section 5.3.
+
+    >>> import torch
+    >>> sizes = BertConfig(vocab_size=9, num_hidden_layers=1)
+    >>> model = BertForTokenClassification(sizes, labels=["O", "B-X"])
+    >>> model(torch.tensor([[2, 4, 3]])).logits.shape
+    torch.Size([1, 3, 2])
     """
 
     def __init__(
@@ -245,6 +257,11 @@ class BertForMultipleChoice(BertPreTrainedModel):
         config: its numbers.
 
     Source: Devlin et al. 2019, section 4.4.
+
+    >>> import torch
+    >>> model = BertForMultipleChoice(BertConfig(vocab_size=9, num_hidden_layers=1))
+    >>> model(torch.tensor([[[2, 4, 3], [2, 5, 3]]])).logits.shape
+    torch.Size([1, 2])
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -322,8 +339,10 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
     Source: Devlin et al. 2019, section 4.2.
 
-    >>> model = BertForQuestionAnswering(BertConfig())
-    >>> model(torch.tensor([[101, 2040, 102]])).start_logits.shape
+    >>> import torch
+    >>> sizes = BertConfig(vocab_size=9, num_hidden_layers=1)
+    >>> model = BertForQuestionAnswering(sizes)
+    >>> model(torch.tensor([[2, 4, 3]])).start_logits.shape
     torch.Size([1, 3])
     """
 

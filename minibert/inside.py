@@ -192,6 +192,9 @@ def attention_view(attention: Attention, layer: int = 0, head: int = 0, query: i
     Raises:
         ValueError: a longer text.
         IndexError: a layer, head or token that there is not.
+
+    >>> attention_view(attend("The Danube is long.")).count("<script>")
+    1
     """
     layers, heads, size, _ = attention.weights.shape
     if size > 64:
@@ -296,12 +299,12 @@ def head_table(
     for text, pair in zip(texts, second, strict=True):
         attention = attend(text, pair, model=model, device=device, max_length=max_length)
         index = pd.MultiIndex.from_product(
-            map(range, attention.weights.shape[:2]), names=["layer", "head"]
+            [*map(range, attention.weights.shape[:2])], names=["layer", "head"]
         )
         measures = {name: values.ravel() for name, values in head_measures(attention).items()}
         tables.append(pd.DataFrame(measures, index))
-    frame = pd.concat(tables).groupby(level=["layer", "head"]).mean()  # passes over nan
-    frame = frame.reset_index()
+    by_head = pd.concat(tables).groupby(level=["layer", "head"])
+    frame = by_head.agg("mean").reset_index()  # passes over nan
     shares = frame.drop(columns=["layer", "head", "spread"])
     kind = shares.idxmax(axis=1).where(shares.max(axis=1) >= 0.5, "mixed")
     frame["kind"] = kind.mask((kind == "mixed") & (frame["spread"] > 0.8), "even")

@@ -43,6 +43,12 @@ def labelled_rows(
             number, or of another kind than the first.
         ValueError: no texts; more or fewer labels than texts; a label that is missing, or
             that `names` lacks; one class alone.
+
+    >>> from minibert import Tokenizer
+    >>> tokenizer = Tokenizer.from_pretrained("minilm")
+    >>> rows, names = labelled_rows(["good", "bad"], ["yes", "no"], tokenizer)
+    >>> names, rows[0]
+    (['no', 'yes'], {'input_ids': [101, 2204, 102], 'labels': 1})
     """
     texts = as_texts(texts, "text")
     found = as_labels(labels)

@@ -77,7 +77,7 @@ def load(
     ('BertModel', 30522)
     """
     if isinstance(model, type):  # their order in version 0.2
-        model, kind = kind, model
+        model, kind = kind, model  # pyright: ignore[reportAssignmentType]
     if isinstance(model, tuple):
         ours, tokenizer = model
         check_loaded(ours, kind, device)

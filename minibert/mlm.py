@@ -80,6 +80,10 @@ class Masking:
 
     Source: Devlin et al. 2019, section 3.1, task 1; whole words
     as in the release of May 31st, 2019, of google-research/bert.
+
+    >>> masking = Masking(Tokenizer.from_pretrained("minilm"), 1.0)
+    >>> masking(torch.tensor([[101, 2314, 102]])).labels.tolist()
+    [[-100, 2314, -100]]
     """
 
     def __init__(
@@ -285,6 +289,9 @@ def fill_mask(
     Raises:
         ValueError: no [MASK], `k` below 1 or above V, or a text
             that is too long for the model.
+
+    >>> fill_mask("Paris is the [MASK] of France.", 1)[0].words
+    ['capital']
     """
     bert, tokenizer = load(model, BertForMaskedLM, device)
     ids = encode_blanks(text, bert, tokenizer)  # (1, S)
@@ -448,6 +455,6 @@ def guess_words(
         truth = tokenizer.tokens(row[places])
         ids[0, places] = tokenizer.mask_id
         scores = bert(ids).logits[0, places].cpu()[:, known]
-        best = [words[i] for i in scores.argmax(-1).tolist()]
+        best = [words[int(i)] for i in scores.argmax(-1)]
         out += zip(truth, best, strict=True)
     return out

@@ -420,6 +420,10 @@ def next_sentence(
     Raises:
         TypeError: a text that is no string.
         ValueError: one without a word.
+
+    >>> chance = next_sentence("The Danube is a river.", "It ends in the sea.")
+    >>> chance > 0.5
+    True
     """
     kind = BertForNextSentencePrediction
     bert, tokenizer = load(model, kind, device)

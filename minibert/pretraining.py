@@ -80,6 +80,10 @@ class BertForPreTraining(BertPreTrainedModel):
         config: its numbers.
 
     Source: Devlin et al. 2019, section 3.1.
+
+    >>> model = BertForPreTraining(BertConfig(vocab_size=99, num_hidden_layers=1))
+    >>> model(torch.tensor([[2, 4, 3]])).seq_relationship_logits.shape
+    torch.Size([1, 2])
     """
 
     tied = BertForMaskedLM.tied
@@ -156,6 +160,9 @@ class PretrainingConfig(TrainingConfig):
         mask_probability: share of the tokens that is chosen.
         whole_words: choose whole words.
         task: "next", "order", or None for masked words alone.
+
+    >>> PretrainingConfig(steps=100, task=None).max_length
+    128
     """
 
     max_length: int = 128

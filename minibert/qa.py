@@ -113,6 +113,10 @@ def answer_all(
             another type.
         ValueError: as `answer`, but for a text without a word; a
             `batch_size` below 1; a model whose logits are nan.
+
+    >>> one = Question("1", "", "Where does it end?", "It ends in the Black Sea.")
+    >>> [found.text for found in answer_all([one])]
+    ['the Black Sea']
     """
     longest, others = check_whole("longest", longest, 1), check_whole("others", others, 0)
     batch_size = check_whole("batch_size", batch_size, 1)
@@ -237,6 +241,11 @@ def question_rows(
 
     Raises:
         ValueError: as `cut_windows`; an answer without any token.
+
+    >>> one = Question("1", "", "Who?", "Ada came.", ("Ada",), (0,))
+    >>> tokenizer = Tokenizer.from_pretrained("minilm")
+    >>> question_rows([one], tokenizer)[0]["start_positions"]
+    4
     """
     rows = []
     for question in questions:

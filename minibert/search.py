@@ -405,6 +405,13 @@ def open_index(
     Warns:
         UserWarning: a file is left out, since it is not UTF-8 or cannot be read; what was
             kept is damaged; the vectors cannot be kept.
+
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> _ = (folder / "a.txt").write_text("The Danube ends in the Black Sea.")
+    >>> index = open_index(folder)
+    >>> index.ask("Where does it end?")[0].text
+    'the Black Sea'
     """
     from minibert.sentences import embed
 

@@ -224,6 +224,11 @@ def nearest(query: Vectors, vectors: Vectors, count: int) -> tuple[NDArray[np.in
     Raises:
         TypeError: a count that is no whole number.
         ValueError: widths that differ, or `count` below 1.
+
+    >>> rows = np.eye(3, dtype=np.float32)
+    >>> which, products = nearest(rows[1], rows, 1)
+    >>> which.tolist(), products.tolist()
+    ([1], [1.0])
     """
     count = check_whole("count", count, 1)
     if query.shape[-1] != vectors.shape[-1]:
@@ -255,14 +260,15 @@ def whiten(vectors: Vectors, others: Vectors | None = None, keep: int | None = N
             f"vectors {vectors.shape} must be (n, H), and others {others.shape} as wide"
         )
     count, width = vectors.shape
-    keep, most = width if keep is None else keep, min(count - 1, width)
-    if not 1 <= keep <= most:
+    kept: int = width if keep is None else keep
+    most = min(count - 1, width)
+    if not 1 <= kept <= most:
         raise ValueError(
-            f"{keep} directions were asked for, and {count} vectors vary in {most} at "
+            f"{kept} directions were asked for, and {count} vectors vary in {most} at "
             "most: give more vectors, or another keep"
         )
     mean = vectors.mean(0)
     values, turn = np.linalg.eigh(np.cov(vectors.astype(np.float64), rowvar=False))
-    chosen = np.argsort(-values)[:keep]
+    chosen = np.argsort(-values)[:kept]
     matrix = turn[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-9))
     return (others - mean) @ matrix.astype(np.float32)

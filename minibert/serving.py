@@ -444,10 +444,8 @@ def add_embed(app: "FastAPI", service: Service) -> None:
     from pydantic import BaseModel, Field
 
     limits = service.limits
-    Text = Annotated[str, Field(max_length=limits.characters)]
-
     class Texts(BaseModel, extra="forbid", strict=True):
-        texts: list[Text] = Field(
+        texts: list[Annotated[str, Field(max_length=limits.characters)]] = Field(
             min_length=1, max_length=limits.texts, examples=[["The Danube is a river."]]
         )
 

@@ -80,6 +80,11 @@ class Answer(NamedTuple):
         no_answer: the score of no answer, less that of the best
             span: if above the threshold, the text does not say.
         others: the next best ones.
+
+    >>> from minibert import answer
+    >>> found = answer("Where does it end?", "It ends in the Black Sea.")
+    >>> found.text, found.start, found.end
+    ('the Black Sea', 11, 24)
     """
 
     text: str
@@ -129,14 +134,15 @@ def score_windows(
     """Take from the logits (B, S) of each window what may be said there."""
     if np.isnan(start).any() or np.isnan(end).any():
         raise ValueError("the model's logits hold nan: look at its weights, or compute in float32")
-    begins, ends = np.full((2, *start.shape), -np.inf, start.dtype)
+    begins, ends = np.full_like(start, -np.inf), np.full_like(end, -np.inf)
     for row, (windows, trusted, i) in enumerate(places):
         first, last = windows.spans[i]
         text = slice(windows.column, windows.column + last - first)
         begins[row, text] = np.where(trusted[first:last] == i, start[row, text], -np.inf)
         ends[row, text] = end[row, text]
     null = (start[:, 0] + end[:, 0]).tolist()
-    every = sum(np.logaddexp.reduce(x, axis=1, dtype=np.float64) for x in (begins, ends)).tolist()
+    either = [np.logaddexp.reduce(x, axis=1, dtype=np.float64) for x in (begins, ends)]
+    every = (either[0] + either[1]).tolist()
     scores, firsts, lasts = (x.tolist() for x in best_spans(begins, ends, longest, count))
     results = []
     for row, (windows, _, i) in enumerate(places):

@@ -210,7 +210,7 @@ def backward(
             }
             # PyTorch averages gradients over the processes; with
             # the loss multiplied by world, the average is a sum
-            loss = sum(parts.values()) * world
+            loss = torch.stack([*parts.values()]).sum() * world
             precision.scaler.scale(loss).backward()
         for name, part in parts.items():
             shares[name] = shares.get(name, 0.0) + part.detach()

@@ -35,6 +35,9 @@ class Summary(NamedTuple):
         sentences: all, in their order.
         weights: (n,) what the method gave each; higher is better.
         chosen: which make the summary, in their order.
+
+    >>> Summary(["One.", "Two."], np.array([0.2, 0.8]), (1,)).chosen
+    (1,)
     """
 
     sentences: list[str]
@@ -109,12 +112,14 @@ def by_clusters(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
 
     vectors = to_unit(vectors.astype(np.float64))
     count = min(count, len(np.unique(vectors.round(5), axis=0)))
-    clustering = KMeans(count, n_init=30, random_state=seed).fit(vectors)
-    own = clustering.cluster_centers_[clustering.labels_]  # (n, H)
+    # pyright guesses n_init's type from its default, "auto"
+    clustering = KMeans(count, n_init=30, random_state=seed)  # pyright: ignore[reportArgumentType]
+    labels = clustering.fit_predict(vectors)
+    own = clustering.cluster_centers_[labels]  # (n, H)
     near = (vectors * to_unit(own)).sum(1).round(9)
     weights = near - 1
-    for cluster in np.unique(clustering.labels_):
-        mine = np.flatnonzero(clustering.labels_ == cluster)
+    for cluster in np.unique(labels):
+        mine = np.flatnonzero(labels == cluster)
         weights[mine[near[mine].argmax()]] = 1 + len(mine) / len(vectors)
     return weights
 

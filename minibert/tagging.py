@@ -73,6 +73,11 @@ def tag_row(
     Raises:
         ValueError: a span outside of the text, or a tag that is
             not in `labels`.
+
+    >>> tokenizer = Tokenizer.from_pretrained("minilm")
+    >>> spans, names = [Span("PLACE", 0, 6)], ["O", "B-PLACE"]
+    >>> tag_row("Vienna grows", tokenizer, spans, names)["labels"]
+    [-100, 1, 0, -100]
     """
     encoding = tokenizer.encode(text, max_length=max_length)
     tags = [IGNORE] * len(encoding.ids)

@@ -265,14 +265,15 @@ def read_added(
                 normalized=name not in special,
             )  # fmt: skip
             found.append((legacy, ids[name], one))
+        known = {}
     for entry in checked_value(saved or {}, "added_tokens", list, file, []):
         if not isinstance(entry, dict):
             raise ValueError(f"{file}: {entry!r} is no added token")
         i = checked_value(entry, "id", int, file)
         found.append((file, i, to_added(entry, file)))
-    if not all(key.isdecimal() for key in known or {}):
+    if not all(key.isdecimal() for key in known):
         raise ValueError(f"{config}: added_tokens_decoder has ids as keys")
-    for key in sorted(known or {}, key=int):
+    for key in sorted(known, key=int):
         found.append((config, int(key), to_added(known[key], config)))
     for _, _, token in found:
         token.special |= token.content in special

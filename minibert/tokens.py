@@ -93,6 +93,12 @@ class Encoding(NamedTuple):
             off its letters; (0, 0) for the tokens put around it.
         words: index of the word in its own text, None for those.
         special: True for [CLS] and [SEP] put around the text.
+
+    >>> encoding = Tokenizer.from_pretrained("minilm").encode("Unbelievable!")
+    >>> encoding.tokens
+    ['[CLS]', 'unbelievable', '!', '[SEP]']
+    >>> encoding.offsets[1]
+    (0, 12)
     """
 
     ids: list[int]
@@ -231,7 +237,7 @@ class Tokenizer:
         """
         return collate(rows, self.pad_id)
 
-    def _checked(self, ids: "Tensor | Iterable[int]") -> list[int]:
+    def _checked(self, ids: Any) -> list[int]:
         values = ids.tolist() if hasattr(ids, "tolist") else ids
         if not isinstance(values, Iterable):
             raise TypeError(f"ids must be a row of integers, not {values!r}")

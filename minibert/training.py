@@ -63,6 +63,9 @@ class TrainingConfig:
 
     Raises:
         ValueError: a number that makes no run.
+
+    >>> TrainingConfig(steps=100, warmup=10).learning_rate
+    0.001
     """
 
     steps: int
@@ -257,7 +260,7 @@ def open_run(
         if branch_from is not None:
             raise ValueError("a branch needs a folder of its own")
         return None
-    begun = {"starting weights": weights_digest(model)}
+    begun: dict[str, Any] = {"starting weights": weights_digest(model)}
     own = asdict(config) | dict(settings or {}) | begun
     return Run(folder, own, own.pop("keep"), branch_from)
 

@@ -112,6 +112,9 @@ def train_vocabulary(
 
     Source: Schuster and Nakajima 2012; the trainer is that of
     `tokenizers`, which merges by count, as BPE does.
+
+    >>> train_vocabulary(["low lower lowest"], 20)[-2:]
+    ['##ow', 'low']
     """
     texts = as_texts(texts, "text")
     normal = normalizers.BertNormalizer(lowercase=lowercase)

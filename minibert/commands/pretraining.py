@@ -140,6 +140,6 @@ def run_pretrain(args: SimpleNamespace) -> None:
     )  # fmt: skip
     if rank == 0:
         print(f"The model is in {args.folder / 'model'}; {own} may be deleted")
-    if rank == 0 and args.train_last is not None:
+    if rank == 0 and args.start and args.train_last is not None:
         save_trained(model, args.folder / "trained", args.start)
         tokenizer.save_pretrained(args.folder / "trained")

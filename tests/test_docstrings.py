@@ -1,0 +1,30 @@
+"""The examples in the docstrings of the public names run, and give what they say."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+import minibert
+
+WITHOUT = {  # they need a trained model, a network, or more lines than an example has
+    "BertPreTrainedModel", "FineTuningData", "classify", "for_trainer", "open_corpus",
+    "pretrain", "push_to_hub", "save_sentence_model", "tag", "train",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(minibert.HOMES))
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(importlib.import_module(f"minibert.{name}")).failed == 0
+
+
+def test_public_names_have_an_example() -> None:
+    find = doctest.DocTestFinder().find
+    assert {
+        name
+        for name in minibert.__all__
+        if not any(test.examples for test in find(getattr(minibert, name), name))
+    } == WITHOUT
