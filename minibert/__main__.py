@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, text = 1, f"the loss is no number any more, {error}: {mend}; {kept(run.folder)}"
     except ModuleNotFoundError as error:  # says how to install it, in a second line
         code, text = 1, " ".join(str(error).split())
+        if error.name == "torch" and "pip install" not in text:
+            text = 'this needs torch: pip install "minibert-book[torch]"'
     except (ValueError, TypeError, OSError) as error:
         code, text = 1, str(error)
     except (MemoryError, RuntimeError) as error:

@@ -26,13 +26,19 @@ __all__ = ["ExportedModel"]
 FLOAT, INT8 = "onnx/model.onnx", "onnx/model_quantized.onnx"
 GRAPHS = (FLOAT, INT8, "model.onnx", "model_quantized.onnx")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUTS = {  # what the functions on strings read
+    "BertModel": {"last_hidden_state"},
+    "BertForQuestionAnswering": {"start_logits", "end_logits"},
+    "BertForSequenceClassification": {"logits"},
+    "BertForTokenClassification": {"logits"},
+}
 
 
-def holds_exported(folder: Path) -> bool:
-    """Whether a folder has an exported model, and no other weights."""
-    return folder.is_dir() and not any(folder.glob("*.safetensors")) and any(
-        (folder / name).is_file() for name in GRAPHS
-    )
+def holds_exported(folder: Path, alone: bool) -> bool:
+    """Whether a folder has an exported model; `alone`, without other weights."""
+    if not folder.is_dir() or (alone and any(folder.glob("*.safetensors"))):
+        return False
+    return any((folder / name).is_file() for name in GRAPHS)
 
 
 def find_exported(name_or_path: str | Path, file_name: str | None) -> tuple[Path, Path]:
@@ -43,6 +49,8 @@ def find_exported(name_or_path: str | Path, file_name: str | None) -> tuple[Path
         ValueError: a file that is not in the folder.
     """
     folder = Path(name_or_path)
+    if file_name is not None and not str(file_name).endswith(".onnx"):
+        raise ValueError(f"file_name is {file_name!r}, no file of ONNX (*.onnx)")
     if not folder.is_dir():
         wanted = file_name or GRAPHS[0]
         name = str(name_or_path)
@@ -109,6 +117,12 @@ class ExportedModel:
             raise ValueError(
                 f"{file} takes {self.inputs}, and BERT takes {[*INPUTS]}: "
                 "it is another model's"
+            )
+        needed = OUTPUTS.get(self.kind, set())
+        if not needed <= {*self.outputs}:
+            raise ValueError(
+                f"{file} gives {', '.join(self.outputs)}, and its config is a {self.kind}'s, "
+                f"which gives {', '.join(sorted(needed))}: one of the two is another model's"
             )
         self.output = namedtuple("Output", self.outputs)  # type: ignore[misc]
 

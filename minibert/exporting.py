@@ -30,7 +30,13 @@ from torch import Tensor
 from minibert.bert import BertModel, BertPreTrainedModel
 from minibert.checks import brief
 from minibert.config import BertConfig
-from minibert.exported import FLOAT, INPUTS, INT8
+from minibert.exported import (
+    FLOAT,
+    INPUTS,
+    INT8,
+    ExportedModel,
+    holds_exported,
+)
 from minibert.files import find_folder, require
 from minibert.heads import (
     BertForMultipleChoice,
@@ -150,10 +156,14 @@ def get_loaded(
     """Get a model in float32 on the CPU, its tokenizer, its folder."""
     if not isinstance(model, (str, os.PathLike)):
         bert, tokenizer = load(model, kind)
+        if isinstance(bert, ExportedModel):
+            raise ValueError(f"{bert.file} was exported already: give the model it is from")
         if bert.device.type != "cpu" or bert.dtype != torch.float32:
             bert = copy.deepcopy(bert).to("cpu", torch.float32)
         return bert, tokenizer, None
     folder = find_folder(model, ["*.safetensors", "config.json"])
+    if holds_exported(folder, alone=True):
+        raise ValueError(f"{folder} was exported already: give the model it is from")
     bert, tokenizer = read_trained(model, kind or find_kind(model))
     return bert, tokenizer, folder
 

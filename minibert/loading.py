@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -61,9 +62,9 @@ def load(
         device: where to put what is named; None for the best.
         backend: "torch"; or "onnx" for what `minibert.export` wrote,
             which needs no torch. None for "onnx" where a folder
-            holds nothing else.
+            holds nothing else, or no torch is installed.
         file_name: of several that were exported, such as
-            "onnx/model_quantized.onnx".
+            "onnx/model_quantized.onnx": for "onnx".
 
     Raises:
         TypeError: something else.
@@ -88,7 +89,11 @@ def load(
         )
     elif backend not in (None, "torch", "onnx"):
         raise ValueError(f'backend is {backend!r}, not "torch" or "onnx"')
-    elif backend == "onnx" or (backend is None and holds_exported(Path(model))):
+    elif file_name is not None and backend == "torch":
+        raise ValueError(f"file_name is {file_name!r}, and torch reads model.safetensors")
+    elif backend == "onnx" or file_name is not None or (
+        backend is None and holds_exported(Path(model), alone=has_torch())
+    ):
         folder, file = find_exported(model, file_name)
         ours, tokenizer = open_exported(folder, file, folder_state(folder))
         check_kind(ours, kind)
@@ -102,6 +107,14 @@ def load(
             "answer another: call model.eval() first"
         )
     return ours, tokenizer
+
+
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    try:
+        return find_spec("torch") is not None
+    except ValueError:  # it was made unavailable on purpose
+        return False
 
 
 def check_loaded(ours: Any, kind: "type[Any] | str | None", device: Any) -> None:

@@ -165,6 +165,8 @@ def embed(
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings; for one text, give [text]")
+    if isinstance(texts, bytes) or not hasattr(texts, "__iter__"):
+        raise TypeError(f"texts must be a list of strings, not {texts!r}")
     batch_size = check_whole("batch_size", batch_size, 1)
     layout = None
     if isinstance(model, (str, PathLike)):

@@ -167,3 +167,41 @@ def test_what_an_exported_model_cannot_do_is_named(
     graph.write_bytes(graph.read_bytes()[:999])
     with pytest.raises(ValueError, match="is no graph that runs"):
         load(broken)
+
+
+def test_a_file_name_is_onnx_whatever_lies_beside_it(
+    exported: dict[str, tuple[Any, Path]], tmp_path: Path
+) -> None:
+    (model, tokenizer), folder = exported["BertModel"]
+    both = tmp_path / "both"
+    shutil.copytree(folder, both)
+    model.save_pretrained(both)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    assert type(load(both)[0]) is BertModel  # torch is here
+    found, _ = load(both, file_name="onnx/model_quantized.onnx")
+    assert found.file.name == "model_quantized.onnx"
+    with pytest.raises(ValueError, match="no file of ONNX"):
+        load(both, file_name="model.safetensors")
+    with pytest.raises(ValueError, match=r"torch reads model\.safetensors"):
+        load(both, backend="torch", file_name="onnx/model.onnx")
+    code = f"from minibert import embed\nprint(embed(['a'], model={str(both)!r}).shape)"
+    assert run(code).stdout.strip() == "(1, 16)"  # without torch, what runs is taken
+
+
+def test_a_graph_of_another_model_is_named(
+    exported: dict[str, tuple[Any, Path]], tmp_path: Path
+) -> None:
+    foreign = tmp_path / "foreign"
+    shutil.copytree(exported["BertForQuestionAnswering"][1], foreign)
+    other = exported["BertForSequenceClassification"][1]
+    shutil.copyfile(other / "onnx" / "model.onnx", foreign / "onnx" / "model.onnx")
+    with pytest.raises(ValueError, match="gives logits, and its config is a BertForQuestion"):
+        answer("Where?", TEXT, model=foreign)
+    with pytest.raises(ValueError, match="was exported already"):
+        export(other, tmp_path / "again")
+
+
+def test_a_command_says_that_it_needs_torch() -> None:
+    done = run("from minibert.__main__ import main\nsys.exit(main(['fill', 'a [MASK]']))")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert 'pip install "minibert-book[torch]"' in done.stderr

@@ -54,7 +54,9 @@ def answer_question(args: SimpleNamespace) -> None:
     from minibert.qa import answer
 
     text = read_file(args.file)
-    one = answer(args.question, text, model=args.model, threshold=args.threshold, others=0)
+    without = f"{args.model} has no question-answering head: train one with minibert qa train"
+    model = load_trained("BertForQuestionAnswering", args.model, without)
+    one = answer(args.question, text, model=model, threshold=args.threshold, others=0)
     show(one.text, args.as_json, **one._replace(others=())._asdict())
 
 
@@ -126,7 +128,9 @@ def fill_blanks(args: SimpleNamespace) -> None:
     """Do `minibert fill`."""
     from minibert.mlm import fill_mask
 
-    blanks = fill_mask(given_text(args.text), args.count, model=args.model)
+    without = f"{args.model} has no masked-word head: take minilm-mlm, or pre-train one"
+    model = load_trained("BertForMaskedLM", args.model, without)
+    blanks = fill_mask(given_text(args.text), args.count, model=model)
     for at, blank in enumerate(blanks):
         if at and not args.as_json:
             print()
