@@ -25,10 +25,11 @@ HOMES = {  # module -> what of it can be imported from here; type checkers read 
     "pretraining": "BertForPreTraining PretrainingConfig pretrain",
     "classification": "classify text_row",
     "labels": "labelled_rows",
-    "tagging": "tag tag_row",
+    "tagging": "Span tag tag_row",
     "heads": "BertForMultipleChoice BertForQuestionAnswering "
     "BertForSequenceClassification BertForTokenClassification",
     "finetuning": "FineTuningData fine_tune for_trainer predict",
+    "squad": "Question",
     "spans": "Answer",
     "qa": "answer answer_all question_rows",
     "sentence_layout": "save_sentence_model",
@@ -89,8 +90,10 @@ if TYPE_CHECKING:
     from minibert.sentences import nearest as nearest
     from minibert.sharing import push_to_hub as push_to_hub
     from minibert.spans import Answer as Answer
+    from minibert.squad import Question as Question
     from minibert.summaries import Summary as Summary
     from minibert.summaries import summarize as summarize
+    from minibert.tagging import Span as Span
     from minibert.tagging import tag as tag
     from minibert.tagging import tag_row as tag_row
     from minibert.tokens import Encoding as Encoding
@@ -139,4 +142,4 @@ else:
 
     def __dir__() -> list[str]:
         """List what can be used, for completion."""
-        return sorted({*globals(), *__all__})
+        return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -135,7 +135,10 @@ def answer_all(
         ))  # fmt: skip
     for number, question in enumerate(questions):
         if not isinstance(question, Question):
-            raise TypeError(f"question {number} must be a Question, not {question!r}")
+            raise TypeError(
+                f"question {number} must be a Question, as minibert.Question(id, "
+                f"title, question, context), not {question!r}"
+            )
     windows = [
         cut_windows(x.question, x.context, tokenizer, max_length, doc_stride)
         for x in questions

@@ -85,6 +85,10 @@ class Question(NamedTuple):
         answers: right answers, spans of `context`; none where the
             text does not say.
         starts: the character of `context` where each answer begins.
+
+    >>> asked = Question("1", "A dog", "Who was bitten?", "It bit him.")
+    >>> asked.answers
+    ()
     """
 
     id: str

@@ -26,7 +26,11 @@ __all__ = ["Span", "read_tags", "span_f1", "tag", "tag_row"]
 
 
 class Span(NamedTuple):
-    """A tagged part of a text: `text[start:end]`."""
+    """A tagged part of a text: `text[start:end]`.
+
+    >>> Span("NAME", 4, 10).label
+    'NAME'
+    """
 
     label: str
     start: int
