@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from minibert.batching import Row, lay_rows
 from minibert.checks import check_whole
-from minibert.config import read_config
 from minibert.exported import (
     ExportedModel,
     find_exported,
@@ -158,6 +157,7 @@ def load_torch(
             "or export it to ONNX where torch is"
         ) from None
     import minibert
+    from minibert.config import read_config
     from minibert.device import best_device
 
     if kind is None:
