@@ -40,6 +40,8 @@ __all__ = [
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST = 64  # tokens in a figure to point at
+
 
 class Attention(NamedTuple):
     """Who looks at whom, in every layer and head.
@@ -54,6 +56,10 @@ class Attention(NamedTuple):
     pieces: list[str]
     types: list[int]
     weights: NDArray[np.float32]
+
+    def _repr_html_(self) -> str | None:
+        """Draw it in a notebook, if it is short enough to point at."""
+        return attention_view(self) if len(self.pieces) <= MOST else None
 
     def table(
         self, layers: Collection[int] | None = None
@@ -197,8 +203,8 @@ def attention_view(attention: Attention, layer: int = 0, head: int = 0, query: i
     1
     """
     layers, heads, size, _ = attention.weights.shape
-    if size > 64:
-        raise ValueError(f"{size} tokens are too many to point at: 64 is the most")
+    if size > MOST:
+        raise ValueError(f"{size} tokens are too many to point at: {MOST} is the most")
     if not (0 <= layer < layers and 0 <= head < heads and 0 <= query < size):
         raise IndexError(
             f"layer {layer}, head {head}, token {query}: there are {layers} layers of "

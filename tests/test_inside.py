@@ -253,6 +253,11 @@ def test_view_of_a_long_text() -> None:
         attention_view(attend("word " * 100))
 
 
+def test_a_notebook_draws_what_is_short_enough(one: Attention) -> None:
+    assert one._repr_html_() == attention_view(one)
+    assert attend("word " * 100)._repr_html_() is None  # it prints as it is
+
+
 def test_examples() -> None:
     results = doctest.testmod(module)
     assert results.attempted and not results.failed
