@@ -242,7 +242,7 @@ def main() -> int:
             print(f"{name}: left out; pip install {package}")
             continue
         command = [sys.executable, __file__, "--only", name, "--here"]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        said = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
         found = json.loads(said.splitlines()[-1])
         record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
         record["command"] = "python experiments/vector_databases.py"

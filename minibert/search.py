@@ -287,9 +287,9 @@ def read_kept(file: Path, probe: Vectors, max_length: int) -> dict[str, Part]:
     There are none where the file is missing, of another model or of another `max_length`;
     nor, with a warning, where it is damaged or foreign.
     """
-    if not os.path.exists(file):  # which is False, too, where one may not look
-        return {}
     try:
+        if not file.exists():
+            return {}
         with safe_open(file, "numpy") as opened:
             said = json.loads((opened.metadata() or {})["minibert"])
             vectors, places, before = (

@@ -217,14 +217,15 @@ def test_a_model_is_exported_into_its_own_folder(
 ) -> None:
     def write(new: Path, model: object, int8: bool) -> tuple[float, None]:
         (new / "onnx").mkdir()
-        (new / "onnx" / "model.onnx").write_text("graph")
+        (new / "onnx" / "model.onnx").write_text("graph", encoding="utf-8")
         return 0.0, None
 
     monkeypatch.setattr(minibert.exporting, "write_graphs", write)
     shutil.copytree(body, tmp_path / "own")
     before = files_of(tmp_path / "own")
     (tmp_path / "own" / "onnx").mkdir()
-    (tmp_path / "own" / "onnx" / "model_quantized.onnx").write_text("of other weights")
+    old = tmp_path / "own" / "onnx" / "model_quantized.onnx"
+    old.write_text("of other weights", encoding="utf-8")
     export(tmp_path / "own", tmp_path / "own")
     assert files_of(tmp_path / "own") == before | {"onnx/model.onnx": b"graph"}
 
@@ -272,7 +273,7 @@ def test_the_exporters_own_attention_is_another(
 def test_what_cannot_be_exported_is_refused(
     body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     refused: list[tuple[type[Exception], str, Any, Path, dict[str, Any]]] = [
         (OSError, "file cannot be written to: ", body, tmp_path / "file", {}),
         (ValueError, "holds weights of its own", body, tmp_path / "other", {}),

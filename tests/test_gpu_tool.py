@@ -95,7 +95,7 @@ FAULTS = [
     ("losses", "experiments/gpu_measures.py",
      'WITHIN = {"float32": 1e-4', 'WITHIN = {"float32": 0'),
     ("attention", "minibert/attention.py", "    mixed = F.", f"    {MATH}mixed = F."),
-    ("scaler", "minibert/training.py", "enabled=half", "enabled=False"),
+    ("scaler", "minibert/steps.py", "enabled=half", "enabled=False"),
 ]
 
 

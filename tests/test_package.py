@@ -78,7 +78,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 
 def test_the_sdist_holds_what_builds_the_wheel_and_nothing_else(built):
     assert built.sdist.name == f"{NAME}.tar.gz"
-    with tarfile.open(built.sdist) as packed:
+    with tarfile.open(built.sdist, encoding="utf-8") as packed:
         names = {one.name.removeprefix(f"{NAME}/") for one in packed if one.isfile()}
     made = {name for name in names if name.startswith("minibert_book.egg-info/")}
     expected = {path.relative_to(ROOT).as_posix() for path in shipped().values()}

@@ -372,7 +372,7 @@ def test_the_environment_is_respected(saved: Path, tmp_path: Path) -> None:
     with local_hub(ann="hf_ann") as there:
         own = {
             "HF_ENDPOINT": there.url, "HF_TOKEN": "hf_ann", "HF_HOME": str(tmp_path / "home"),
-            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
         }  # fmt: skip
         run = [sys.executable, "-c", REAL, str(saved)]
         made = subprocess.run(

@@ -31,13 +31,13 @@ def test_mypy_strict_passes_and_knows_the_types(tmp_path):
     assert said.startswith("Success"), said
     wrong = tmp_path / "wrong.py"
     wrong.write_text(
-        'from minibert import answer, embed\n\nwords: int = answer("Who?", "He.").text\n'
-        'embed("one text", modell="minilm")\n',
+        'from minibert import answer, summarize\n\nwords: int = answer("Who?", "He.").text\n'
+        'summarize("one text", modell="minilm")\n',
         encoding="utf-8",
     )
     said = check(wrong, tmp_path / "cache")
     assert 'expression has type "str", variable has type "int"' in said
-    assert 'Unexpected keyword argument "modell" for "embed"' in said
+    assert 'Unexpected keyword argument "modell" for "summarize"' in said
 
 
 def test_it_uses_the_functions_that_most_programs_need():

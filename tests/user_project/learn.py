@@ -25,7 +25,7 @@ from minibert import (
     train_vocabulary,
     write_corpus,
 )
-from minibert.training import Microbatch
+from minibert.steps import Microbatch
 
 SMALL = BertConfig(vocab_size=4096, hidden_size=64, num_hidden_layers=2, num_attention_heads=2)
 
