@@ -58,8 +58,9 @@ class Attention(NamedTuple):
     weights: NDArray[np.float32]
 
     def _repr_html_(self) -> str | None:
-        """Draw it in a notebook, if it is short enough to point at."""
-        return attention_view(self) if len(self.pieces) <= MOST else None
+        """Draw it in a notebook, if it is short enough."""
+        short = len(self.pieces) <= MOST
+        return attention_view(self) if short else None
 
     def table(
         self, layers: Collection[int] | None = None
