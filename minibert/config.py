@@ -219,6 +219,12 @@ def split_fields(text: str) -> dict[str, Any]:
     return arguments | {"extra": extra}
 
 
+def named_class(config: BertConfig) -> str | None:
+    """Give the class that a config was saved with, if it says one."""
+    name: str | None = next(iter(config.extra.get("architectures") or []), None)
+    return name
+
+
 def read_config(folder: Path) -> BertConfig:
     """Read `config.json` of a folder, and name it in every error."""
     file = folder / "config.json"

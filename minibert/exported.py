@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minibert.checks import brief
-from minibert.config import BertConfig, read_config
+from minibert.config import BertConfig, named_class, read_config
 from minibert.files import PATTERNS, download, file_exists, resolve
 from minibert.tokens import Tokenizer
 
@@ -110,7 +110,7 @@ class ExportedModel:
         except Exception as error:  # its own classes have no common one
             raise ValueError(f"{file} is no graph that runs: {brief(error)}") from None
         self.file, self.config = file, config
-        self.kind: str = next(iter(config.extra.get("architectures") or []), "BertModel")
+        self.kind = named_class(config) or "BertModel"
         self.inputs = [one.name for one in self.session.get_inputs()]
         self.outputs = [one.name for one in self.session.get_outputs()]
         if "input_ids" not in self.inputs or not {*self.inputs} <= {*INPUTS}:

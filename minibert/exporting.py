@@ -44,7 +44,7 @@ from minibert.heads import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
-from minibert.loading import load
+from minibert.loading import load, load_trained
 from minibert.mlm import BertForMaskedLM
 from minibert.nsp import BertForNextSentencePrediction
 from minibert.pretraining import BertForPreTraining
@@ -134,19 +134,16 @@ def read_trained(name: str | Path, kind: Kind) -> Loaded:
     Raises:
         ValueError: the folder lacks the head's weights.
     """
-    with warnings.catch_warnings():
-        random = r"(?s).*not in the file, so random"
-        warnings.filterwarnings("error", random, UserWarning)
-        try:
-            return load(name, kind, "cpu")
-        except UserWarning:
-            if kind is not BertModel:
-                raise ValueError(
-                    f"{name} has no trained head for a {kind.__name__}: train "
-                    "one first, or give kind=BertModel"
-                ) from None
-        folder = find_folder(name, ["*.safetensors", "config.json"])
-        model = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    found = load_trained(name, kind, "cpu")
+    if found is not None:
+        return found
+    if kind is not BertModel:
+        raise ValueError(
+            f"{name} has no trained head for a {kind.__name__}: train "
+            "one first, or give kind=BertModel"
+        )
+    folder = find_folder(name, ["*.safetensors", "config.json"])
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False)
     return model, Tokenizer.from_pretrained(folder)
 
 

@@ -157,11 +157,11 @@ def load_torch(
             "or export it to ONNX where torch is"
         ) from None
     import minibert
-    from minibert.config import read_config
+    from minibert.config import named_class, read_config
     from minibert.device import best_device
 
     if kind is None:
-        kind = next(iter(read_config(folder).extra.get("architectures") or []), None)
+        kind = named_class(read_config(folder))
         if kind not in minibert.__all__:
             raise ValueError(
                 f"the config of {folder} names {kind} as its class: say which "
@@ -190,6 +190,19 @@ def load_once(
         warnings.filterwarnings("ignore", only)
         model = kind.from_pretrained(folder).to(device)
     return model, Tokenizer.from_pretrained(folder)
+
+
+def load_trained(
+    model: str | Path, kind: "type[Any] | str", device: "Device | None" = None
+) -> tuple[Any, Tokenizer] | None:
+    """Do `load`, but give None where a part of the model would be random."""
+    with warnings.catch_warnings():
+        random = r"(?s).*not in the file, so random"
+        warnings.filterwarnings("error", random, UserWarning)
+        try:
+            return load(model, kind, device)
+        except UserWarning:
+            return None
 
 
 def stream(

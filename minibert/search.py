@@ -352,16 +352,15 @@ def embed_texts(
     texts: dict[str, str], parts: dict[str, Part], options: dict[str, Any], progress: bool
 ) -> int:
     """Put the passages of texts and their vectors into `parts`; count the passages."""
-    from minibert.config import BertConfig
+    from minibert.loading import load, row_length
+    from minibert.sentence_layout import find_layout
     from minibert.sentences import embed
-    from minibert.tokens import Tokenizer
 
     model, done = options["model"], 0
-    if isinstance(model, tuple):
-        config, tokenizer = model[0].config, model[1]
-    else:
-        config, tokenizer = BertConfig.from_pretrained(model), Tokenizer.from_pretrained(model)
-    longest = min(options["max_length"], config.max_position_embeddings)
+    if not isinstance(model, tuple):  # it was read for the probe, and is kept
+        model = load(find_layout(model)[0], "BertModel", options["device"])
+    bert, tokenizer = model
+    longest = row_length(bert, options["max_length"])
     waiting: dict[str, list[tuple[int, int]]] = {}
     for number, (name, text) in enumerate(texts.items(), 1):
         waiting[name] = cut_passages(text, tokenizer, longest)

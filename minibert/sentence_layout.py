@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minibert.checks import check_whole
 from minibert.config import read_config
 from minibert.files import file_exists, find_folder, read_json, read_text
-from minibert.tokenizer_files import read_folder
+from minibert.loading import row_length
+from minibert.tokenizer_files import read_folder, refuse_other_tokenizer
 
 if TYPE_CHECKING:
     from minibert.bert import BertModel
@@ -260,14 +261,9 @@ def save_sentence_model(
         raise TypeError(f"the model must be a BertModel, not a {kind}: a head's is model.bert")
     if pool not in POOLS:
         raise ValueError(f"pool must be one of {', '.join(POOLS)}, not {pool!r}")
-    longest = model.config.max_position_embeddings
-    length = min(check_whole("max_length", max_length, 2), longest)
+    length = row_length(model, check_whole("max_length", max_length, 2))
     folder = Path(folder)
-    if (folder / "tokenizer.json").exists():
-        raise FileExistsError(
-            f"{folder}/tokenizer.json would be read instead of the vocab.txt written here: "
-            "remove it, or save elsewhere"
-        )
+    refuse_other_tokenizer(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as aside:
         new = Path(aside)

@@ -16,7 +16,7 @@ import yaml
 
 from minibert.cards import count_numbers, read_card
 from minibert.checks import as_texts, brief
-from minibert.config import BertConfig, read_config
+from minibert.config import BertConfig, named_class, read_config
 from minibert.files import SHORT, missing_files
 from minibert.sentence_layout import MODULES, SENTENCES, SETTINGS, list_modules, read_layout
 
@@ -97,8 +97,7 @@ def head_of(folder: Path, config: BertConfig) -> Head:
     """Say what a saved model is, by its layout or the class that its config names."""
     if (folder / MODULES).is_file():
         return SIMILARITY
-    named = config.extra.get("architectures") or ["BertModel"]
-    return HEADS.get(named[0], HEADS["BertModel"])
+    return HEADS.get(named_class(config) or "BertModel", HEADS["BertModel"])
 
 
 def usage(head: Head, name: str) -> str:

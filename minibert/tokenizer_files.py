@@ -336,6 +336,15 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
     return file, {"vocabulary": pieces, "added": [*added.values()], **made}
 
 
+def refuse_other_tokenizer(folder: Path) -> None:
+    """Refuse a folder whose own file would be read instead."""
+    if (folder / "tokenizer.json").exists():
+        raise FileExistsError(
+            f"{folder}/tokenizer.json would be read instead of the "
+            "vocab.txt written here: remove it, or save elsewhere"
+        )
+
+
 def write_settings(
     folder: Path,
     pieces: Sequence[str],

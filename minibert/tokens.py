@@ -41,6 +41,7 @@ from minibert.offsets import places
 from minibert.tokenizer_files import (
     read_folder,
     read_vocabulary,
+    refuse_other_tokenizer,
     write_settings,
 )
 from minibert.vocabulary import (
@@ -534,11 +535,7 @@ class Tokenizer:
                 `transformers` would read instead of these.
         """
         folder = Path(path)
-        if (folder / "tokenizer.json").exists():
-            raise FileExistsError(
-                f"{folder}/tokenizer.json would be read instead of the "
-                "vocab.txt written here: remove it, or save elsewhere"
-            )
+        refuse_other_tokenizer(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_settings(
             folder, self._pieces[: self._base], self._ids, self._added,

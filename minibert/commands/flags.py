@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields
 from inspect import cleandoc
@@ -197,14 +196,12 @@ def load_trained(kind: str, name: str, without: str) -> "tuple[Any, Tokenizer]":
         name: the model's.
         without: what to refuse it with if the file has no such head.
     """
-    from minibert.loading import load
+    from minibert import loading
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", r"(?s).*not in the file, so random", UserWarning)
-        try:
-            return load(name, kind)
-        except UserWarning:
-            refuse(without)
+    found = loading.load_trained(name, kind)
+    if found is None:
+        refuse(without)
+    return found
 
 
 def threads_option() -> click.Option:
