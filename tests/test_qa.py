@@ -568,7 +568,7 @@ def test_numbers_of_numpy_are_numbers():
 
 @pytest.mark.parametrize("questions", ["ab", [("Who?", "The dog.")], [None]])
 def test_what_is_no_question(questions):
-    with pytest.raises(TypeError, match="question 0 must be a Question, not"):
+    with pytest.raises(TypeError, match="question 0 must be a Question, as .*, not "):
         answer_all(questions, model=READER)
 
 

@@ -228,20 +228,23 @@ def test_the_repository_stays_small():
     assert sum(path.stat().st_size for path in listed()) < 60e6
 
 
-def test_importing_costs_nothing_over_torch():
+def test_importing_costs_little_beside_torch():
     modules = sorted(p.stem for p in (ROOT / "minibert").glob("[a-z]*.py"))
     imports = ", ".join(f"minibert.{name}" for name in modules if name != "figures")
     code = f"""
-import time, torch
+import gc, time
 start = time.process_time()
+import torch
+between = time.process_time()
+gc.freeze()  # else our import may pay for a walk over all that torch made
 import minibert, {imports}
-print(time.process_time() - start)"""
+print((time.process_time() - between) / (between - start))"""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    seconds = [
+    shares = [
         float(subprocess.check_output([sys.executable, "-c", code], env=environment))
         for _ in range(5)
     ]
-    assert min(seconds) <= 0.3  # what else runs here only adds
+    assert min(shares) <= 0.15  # about 0.1, where torch takes two seconds
 
 
 def test_a_record_says_what_made_it_when_and_on_what():
