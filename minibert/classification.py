@@ -273,10 +273,12 @@ def classify(
         return stream(text, lambda some: classify(
             some, model=(bert, tokenizer), max_length=max_length, doc_stride=doc_stride
         ))  # fmt: skip
-    texts = [text] if isinstance(text, str) else as_texts(text, "text")
+    texts = [text] if isinstance(text, str) else as_texts(text, "text", empty=True)
     seconds: Sequence[str | None] = [None] * len(texts)
-    if second is not None:
-        seconds = [second] if isinstance(second, str) else as_texts(second, "second text")
+    if isinstance(second, str):
+        seconds = [second]
+    elif second is not None:
+        seconds = as_texts(second, "second text", empty=True)
     if second is not None and doc_stride is not None:
         raise ValueError("windows are cut from one text: leave second out, or doc_stride")
     if len(seconds) != len(texts):

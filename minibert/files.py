@@ -263,8 +263,8 @@ def from_hub(
     Raises:
         FileNotFoundError: with all that was tried.
     """
-    here = f"no folder {name!r} here"
-    if name and Path(name).is_dir():
+    here, there = f"no folder {name!r} here", bool(name) and Path(name).is_dir()
+    if there:
         missing = missing_files(Path(name), files or ANY[:1])
         here = f"the folder {name} has no {' and no '.join(missing)}"
     tried = [here, *tried]
@@ -274,6 +274,10 @@ def from_hub(
             f"cannot find {name!r}: {tried[0]}; it is no shipped name "
             f"(there are {', '.join(shipped_names(files))}) and no hub id "
             "(owner/name, such as google-bert/bert-base-uncased)"
+        )
+    if there:
+        raise FileNotFoundError(
+            f"{here}: fill it, or remove it to ask the hub for {name!r}"
         )
     return download(
         name, files, revision or REVISIONS.get(name), PATTERNS, tried
@@ -348,7 +352,7 @@ def find_texts(folder: str | Path) -> list[Path]:
 
 def folder_state(folder: Path) -> tuple[Any, ...]:
     """Give what changes when a file of a folder does."""
-    found = [*folder.glob("*"), *folder.glob("onnx/*")]
+    found = [*folder.glob("*"), *folder.glob("onnx/*"), *folder.glob("*/*.json")]
     files = [(one, one.stat()) for one in found if one.is_file()]
     return tuple(
         sorted((str(f), s.st_mtime_ns, s.st_size, s.st_ino) for f, s in files)
