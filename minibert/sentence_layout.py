@@ -260,6 +260,11 @@ def save_sentence_model(
         TypeError: no `BertModel`.
         ValueError: no such pool, or no room for [CLS] and [SEP].
         FileExistsError: as `Tokenizer.save_pretrained`.
+
+    >>> from minibert import embed, load
+    >>> save_sentence_model(*load("minilm", "BertModel", "cpu"), "mine")
+    >>> embed(["The Danube is a river."], model="mine").shape
+    (1, 384)
     """
     from minibert.bert import BertModel
 

@@ -101,7 +101,9 @@ def test_nothing_answers_from_a_random_head(saved):
         "BertForSequenceClassification": lambda model: minibert.classify(DANUBE, model=model),
         "BertForTokenClassification": lambda model: minibert.tag(DANUBE, model=model),
         "BertForMaskedLM": lambda model: minibert.fill_mask("A [MASK].", model=model),
-        "BertForNextSentencePrediction": lambda model: minibert.next_sentence("a", "b", model=model),
+        "BertForNextSentencePrediction": lambda model: minibert.next_sentence(
+            "a", "b", model=model
+        ),
     }
     for kind, ask in asked.items():
         for _ in range(2):  # also where it was read before
