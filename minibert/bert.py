@@ -72,7 +72,7 @@ class BertPreTrainedModel(nn.Module):
     >>> isinstance(model, BertPreTrainedModel), model.dtype
     (True, torch.float32)
     >>> model.num_parameters()
-    8149248
+    8150784
     """
 
     # A file's name for a weight -> the weight it must be equal to.

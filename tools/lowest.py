@@ -26,7 +26,6 @@ NOT_THE_PACKAGE = (  # what these test is here once, whatever the versions
     "test_workflows.py",
 )  # fmt: skip
 NEW_PEER = (  # what these compare with is in transformers from 5 on: its fast tokenizers alone
-    "test_like_transformers.py",
     "test_bert.py::test_bfloat16_is_saved_as_such_and_loaded_as_float32",
     *(
         f"test_tokens.py::test_{name}"
