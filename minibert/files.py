@@ -275,13 +275,10 @@ def from_hub(
             f"(there are {', '.join(shipped_names(files))}) and no hub id "
             "(owner/name, such as google-bert/bert-base-uncased)"
         )
-    if there:
-        raise FileNotFoundError(
-            f"{here}: fill it, or remove it to ask the hub for {name!r}"
-        )
     return download(
-        name, files, revision or REVISIONS.get(name), PATTERNS, tried
-    )
+        name, files, revision or REVISIONS.get(name), PATTERNS, tried,
+        ask=not there,
+    )  # fmt: skip
 
 
 HIDDEN = ("RepositoryNotFoundError", "GatedRepoError")
@@ -294,6 +291,7 @@ def download(
     patterns: Sequence[str],
     tried: Sequence[str] = (),
     repo_type: str = "model",
+    ask: bool = True,
 ) -> Path:
     """Find a repository in the hub's cache, or fetch it from there.
 
@@ -304,6 +302,7 @@ def download(
         patterns: of the files that are fetched.
         tried: where it was looked for before, for the error.
         repo_type: "model" or "dataset".
+        ask: whether to ask the hub; else only its cache is looked at.
 
     Raises:
         FileNotFoundError: with all that was tried.
@@ -311,7 +310,7 @@ def download(
     import huggingface_hub
 
     hub, tried = huggingface_hub.HfApi(), list(tried)
-    for offline in (True, False):
+    for offline in (True, False) if ask else (True,):
         where = "the hub's cache" if offline else "the hub"
         try:
             if not offline:  # without a network, a fetch asks for 26 s
@@ -336,6 +335,8 @@ def download(
         if not (missing := missing_files(folder, files)):
             return folder
         tried.append(f"{where}: no {' and no '.join(missing)}")
+    if not ask:
+        tried.append("the hub: not asked, for a folder of this name is here")
     at = f" at revision {revision}" if revision else ""
     lines = "".join(f"\n- {line}" for line in tried)
     raise FileNotFoundError(f"cannot find {name!r}{at}. Tried:{lines}")
