@@ -70,7 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, text = 1, " ".join(str(error).split())
         if error.name == "torch" and "pip install" not in text:
             text = 'this needs torch: pip install "minibert-book[torch]"'
-    except (ValueError, TypeError, OSError) as error:
+    except OSError as error:
+        code, text = 1, str(error)
+        if error.strerror and error.filename:  # else it has words of its own
+            text = f"{error.filename}: {error.strerror}"
+    except (ValueError, TypeError) as error:
         code, text = 1, str(error)
     except (MemoryError, RuntimeError) as error:
         if not re.search("memory|allocate|overflow", str(error)):

@@ -67,6 +67,12 @@ class BertPreTrainedModel(nn.Module):
 
     Raises:
         TypeError: `config` is no `BertConfig`.
+
+    >>> model = BertModel(BertConfig(vocab_size=99, num_hidden_layers=1))
+    >>> isinstance(model, BertPreTrainedModel), model.dtype
+    (True, torch.float32)
+    >>> model.num_parameters()
+    8150784
     """
 
     # A file's name for a weight -> the weight it must be equal to.

@@ -8,12 +8,15 @@ from collections.abc import Iterable
 __all__: list[str] = []
 
 
-def as_texts(texts: Iterable[str], what: str) -> list[str]:
-    """Give a non-empty list of strings, or say what is wrong.
+def as_texts(
+    texts: Iterable[str], what: str, empty: bool = False
+) -> list[str]:
+    """Give a list of strings, or say what is wrong.
 
     Raises:
         TypeError: not a collection, or something in it is no string.
-        ValueError: nothing in it, or half a character.
+        ValueError: half a character; or nothing in it, unless it may
+            be `empty`.
     """
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise TypeError(
@@ -21,7 +24,7 @@ def as_texts(texts: Iterable[str], what: str) -> list[str]:
             f"({type(texts).__name__})"
         )
     texts = list(texts)
-    if not texts:
+    if not texts and not empty:
         raise ValueError(f"no {what}s: the batch is empty")
     for i, text in enumerate(texts):
         if not isinstance(text, str):

@@ -266,6 +266,19 @@ def classify(
         ValueError: windows that would leave tokens out between
             them, or windows of two texts; not as many second texts
             as texts.
+
+    >>> from minibert import BertForSequenceClassification, TrainingConfig
+    >>> from minibert import fine_tune, labelled_rows
+    >>> tokenizer = Tokenizer.from_pretrained("minilm")
+    >>> texts, labels = ["so good", "too bad"], ["yes", "no"]
+    >>> rows, names = labelled_rows(texts, labels, tokenizer)
+    >>> sizes = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    >>> bert = BertForSequenceClassification(sizes, labels=names)
+    >>> config = TrainingConfig(steps=30, batch_size=2, learning_rate=0.01)
+    >>> log = fine_tune(bert, tokenizer, rows, config, progress=False)
+    >>> likeliest, _ = classify("so good", model=(bert.eval(), tokenizer))
+    >>> likeliest
+    'yes'
     """
     bert, tokenizer = load(model, "BertForSequenceClassification", device)
     limit = row_length(bert, max_length)
@@ -273,10 +286,12 @@ def classify(
         return stream(text, lambda some: classify(
             some, model=(bert, tokenizer), max_length=max_length, doc_stride=doc_stride
         ))  # fmt: skip
-    texts = [text] if isinstance(text, str) else as_texts(text, "text")
+    texts = [text] if isinstance(text, str) else as_texts(text, "text", empty=True)
     seconds: Sequence[str | None] = [None] * len(texts)
-    if second is not None:
-        seconds = [second] if isinstance(second, str) else as_texts(second, "second text")
+    if isinstance(second, str):
+        seconds = [second]
+    elif second is not None:
+        seconds = as_texts(second, "second text", empty=True)
     if second is not None and doc_stride is not None:
         raise ValueError("windows are cut from one text: leave second out, or doc_stride")
     if len(seconds) != len(texts):

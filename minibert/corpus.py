@@ -165,6 +165,12 @@ def open_corpus(
         FileNotFoundError: there is none.
         ValueError: it was written with another vocabulary or another
             length, or a file is cut short.
+
+    >>> from tempfile import mkdtemp
+    >>> folder, tokenizer = mkdtemp(), Tokenizer.from_pretrained("minilm")
+    >>> corpus = write_corpus([["One.", "Two."]], tokenizer, folder, max_length=16)
+    >>> len(open_corpus(folder, tokenizer, max_length=16)) == len(corpus)
+    True
     """
     folder = Path(folder)
     recorded = read_header(folder / "corpus.json")

@@ -17,6 +17,24 @@ __all__ = ["Device", "best_device", "best_dtype", "can_look", "slowdown"]
 Device = str | torch.device
 
 
+def find_device(
+    name: Device, said_by: str = "device"
+) -> torch.device:
+    """Give a device by name; an error names what said it.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    try:
+        return torch.empty(0, device=name).device  # cuda is cuda:0
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"{said_by} is {name!r}, which cannot be used here: "
+            f"{str(error).splitlines()[0]}. Name another, such as cpu, "
+            "or none for the best that is here"
+        ) from None
+
+
 def best_device() -> torch.device:
     """Choose where to compute: CUDA, else Apple's MPS, else the CPU.
 
@@ -31,14 +49,7 @@ def best_device() -> torch.device:
     if torch.cuda.is_available():
         found = "cuda"
     name = os.environ.get("MINIBERT_DEVICE") or found
-    try:
-        device = torch.empty(0, device=name).device  # cuda is cuda:0
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"MINIBERT_DEVICE is {name!r}, which cannot be used here: "
-            f"{str(error).splitlines()[0]}"
-        ) from None
-    return device
+    return find_device(name, "MINIBERT_DEVICE")
 
 
 def can_look(tensor: Tensor) -> bool:

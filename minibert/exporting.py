@@ -44,7 +44,7 @@ from minibert.heads import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
-from minibert.loading import load, load_trained
+from minibert.loading import load
 from minibert.mlm import BertForMaskedLM
 from minibert.nsp import BertForNextSentencePrediction
 from minibert.pretraining import BertForPreTraining
@@ -128,25 +128,6 @@ def find_kind(name: str | Path) -> Kind:
     )
 
 
-def read_trained(name: str | Path, kind: Kind) -> Loaded:
-    """Load a model whose head was trained; a pooler may be missing.
-
-    Raises:
-        ValueError: the folder lacks the head's weights.
-    """
-    found = load_trained(name, kind, "cpu")
-    if found is not None:
-        return found
-    if kind is not BertModel:
-        raise ValueError(
-            f"{name} has no trained head for a {kind.__name__}: train "
-            "one first, or give kind=BertModel"
-        )
-    folder = find_folder(name, ["*.safetensors", "config.json"])
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False)
-    return model, Tokenizer.from_pretrained(folder)
-
-
 def get_loaded(
     model: str | Path | Loaded, kind: Kind | None
 ) -> tuple[BertPreTrainedModel, Tokenizer, Path | None]:
@@ -161,7 +142,7 @@ def get_loaded(
     folder = find_folder(model, ["*.safetensors", "config.json"])
     if holds_exported(folder, alone=True):
         raise ValueError(f"{folder} was exported already: give the model it is from")
-    bert, tokenizer = read_trained(model, kind or find_kind(model))
+    bert, tokenizer = load(model, kind or find_kind(model), "cpu")
     return bert, tokenizer, folder
 
 
@@ -372,12 +353,17 @@ def int8_loss(file: Path, made: Path, model: BertPreTrainedModel) -> float:
     return loss
 
 
-def check_target(target: Path, source: Path | None) -> bool:
-    """Refuse a folder with another model's weights.
+def check_target(target: Path, source: Path | None, int8: bool) -> bool:
+    """Refuse a folder with another model's weights, in int8 too.
 
     Returns:
         Whether it is the folder that the model came from.
     """
+    if not int8 and (target / INT8).exists():
+        raise ValueError(
+            f"{target / INT8} would be left beside a new {FLOAT}, of which it might not "
+            "be: write it anew (int8=True, --int8), or remove it first"
+        )
     if source is not None and target.exists() and target.samefile(source):
         return True
     if any(target.glob("*.safetensors")):
@@ -456,8 +442,6 @@ def move_in(new: Path, target: Path) -> dict[str, int]:
     for name in sizes:
         (target / name).parent.mkdir(exist_ok=True)
         os.replace(new / name, target / name)
-    if INT8 not in sizes:  # one of before would be of other weights
-        (target / INT8).unlink(missing_ok=True)
     return sizes
 
 
@@ -494,9 +478,9 @@ def export(
         ModuleNotFoundError: `pip install "minibert-book[export]"`.
         OSError: the folder cannot be written to.
         TypeError, ValueError: as `load`; no class is named, its head
-            was not trained, the folder holds another model's weights,
-            or the weights are 2 GB or more, which one file of ONNX
-            cannot hold.
+            was not trained, the folder holds another model's weights
+            or, without `int8`, a file in int8; or the weights are
+            2 GB or more, which one file of ONNX cannot hold.
 
     >>> export("minilm-qa", "qa", int8=True)  # doctest: +SKIP
     """
@@ -506,7 +490,7 @@ def export(
     if size > MOST:
         raise ValueError(f"the weights are {size / 1e9:.1f} GB, and one file of ONNX ends at 2 GB")
     target = Path(folder)
-    own, fresh = check_target(target, source), not target.exists()
+    own, fresh = check_target(target, source, int8), not target.exists()
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".exporting-", dir=target) as aside:

@@ -263,8 +263,8 @@ def from_hub(
     Raises:
         FileNotFoundError: with all that was tried.
     """
-    here = f"no folder {name!r} here"
-    if name and Path(name).is_dir():
+    here, there = f"no folder {name!r} here", bool(name) and Path(name).is_dir()
+    if there:
         missing = missing_files(Path(name), files or ANY[:1])
         here = f"the folder {name} has no {' and no '.join(missing)}"
     tried = [here, *tried]
@@ -276,8 +276,9 @@ def from_hub(
             "(owner/name, such as google-bert/bert-base-uncased)"
         )
     return download(
-        name, files, revision or REVISIONS.get(name), PATTERNS, tried
-    )
+        name, files, revision or REVISIONS.get(name), PATTERNS, tried,
+        ask=not there,
+    )  # fmt: skip
 
 
 HIDDEN = ("RepositoryNotFoundError", "GatedRepoError")
@@ -290,6 +291,7 @@ def download(
     patterns: Sequence[str],
     tried: Sequence[str] = (),
     repo_type: str = "model",
+    ask: bool = True,
 ) -> Path:
     """Find a repository in the hub's cache, or fetch it from there.
 
@@ -300,6 +302,7 @@ def download(
         patterns: of the files that are fetched.
         tried: where it was looked for before, for the error.
         repo_type: "model" or "dataset".
+        ask: whether to ask the hub; else only its cache is looked at.
 
     Raises:
         FileNotFoundError: with all that was tried.
@@ -307,7 +310,7 @@ def download(
     import huggingface_hub
 
     hub, tried = huggingface_hub.HfApi(), list(tried)
-    for offline in (True, False):
+    for offline in (True, False) if ask else (True,):
         where = "the hub's cache" if offline else "the hub"
         try:
             if not offline:  # without a network, a fetch asks for 26 s
@@ -332,6 +335,8 @@ def download(
         if not (missing := missing_files(folder, files)):
             return folder
         tried.append(f"{where}: no {' and no '.join(missing)}")
+    if not ask:
+        tried.append("the hub: not asked, for a folder of this name is here")
     at = f" at revision {revision}" if revision else ""
     lines = "".join(f"\n- {line}" for line in tried)
     raise FileNotFoundError(f"cannot find {name!r}{at}. Tried:{lines}")
@@ -348,7 +353,7 @@ def find_texts(folder: str | Path) -> list[Path]:
 
 def folder_state(folder: Path) -> tuple[Any, ...]:
     """Give what changes when a file of a folder does."""
-    found = [*folder.glob("*"), *folder.glob("onnx/*")]
+    found = [*folder.glob("*"), *folder.glob("onnx/*"), *folder.glob("*/*.json")]
     files = [(one, one.stat()) for one in found if one.is_file()]
     return tuple(
         sorted((str(f), s.st_mtime_ns, s.st_size, s.st_ino) for f, s in files)

@@ -112,6 +112,12 @@ class FineTuningData:
     Raises:
         TypeError, ValueError: no rows, or one that is not like the
             first.
+
+    >>> rows = [{"input_ids": [2, 7, 3], "labels": 1}] * 5
+    >>> config = TrainingConfig(steps=9, batch_size=2)
+    >>> data = FineTuningData(rows, config, pad_id=0)
+    >>> data.steps, data.batches(epoch=0).shape
+    (2, (2, 2))
     """
 
     def __init__(
@@ -297,6 +303,12 @@ def for_trainer(model: BertPreTrainedModel) -> nn.Module:
 
     The wrapper has no config, and gives what outputs there are. It
     is `model` that is trained.
+
+    >>> from minibert import BertConfig, BertModel
+    >>> sizes = BertConfig(vocab_size=99, num_hidden_layers=1)
+    >>> states, pooled = for_trainer(BertModel(sizes))(torch.tensor([[2, 7, 3]]))
+    >>> states.shape
+    torch.Size([1, 3, 768])
     """
     kind = type(model)
 

@@ -123,5 +123,8 @@ def class_numbers(labels: list[Any], names: Sequence[str]) -> list[int]:
         places = {int(name) if numbered else i: i for i, name in enumerate(names)}
     for i, label in enumerate(labels):
         if label not in places:
-            raise ValueError(f"label {i} is {label!r}, which is none of {brief(list(names))}")
+            raise ValueError(
+                f"label {i} is {label!r}, which is none of {brief(list(names))}: leave its "
+                "text out, or add it to the names"
+            )
     return [places[label] for label in labels]

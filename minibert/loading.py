@@ -47,6 +47,7 @@ def load(
     kind: "type[Any] | str | None" = None,
     device: "Device | None" = None,
     *,
+    dtype: "torch.dtype | str | None" = None,
     backend: str | None = None,
     file_name: str | None = None,
 ) -> tuple[Any, Tokenizer]:
@@ -55,10 +56,12 @@ def load(
     Args:
         model: a shipped name, a folder or a hub id; read once for
             all who ask, and again when its files change. Or the two,
-            already loaded, which stay on the device they are on.
+            already loaded, which stay as they are.
         kind: the class, such as `BertModel`, or its name; None for
             the one that the config names.
         device: where to put what is named; None for the best.
+        dtype: in which numbers to compute what is named, such as
+            `torch.bfloat16` or "bfloat16"; None for float32.
         backend: "torch"; or "onnx" for what `minibert.export` wrote,
             which needs no torch. None for "onnx" where a folder
             holds nothing else, or no torch is installed.
@@ -67,8 +70,12 @@ def load(
 
     Raises:
         TypeError: something else.
-        ValueError: a model in training mode, a device for one that
-            is loaded, or an unknown backend.
+        ValueError: a model in training mode, a device or a dtype for
+            one that is loaded, an unknown backend, or a device that
+            is not there.
+        Untrained: a `ValueError`; the file lacks the head, and a
+            random one would answer, too. Training starts with
+            `from_pretrained`, which gives one.
         ModuleNotFoundError: the backend is not installed.
         FileNotFoundError, ValueError: see `from_pretrained`.
 
@@ -80,7 +87,7 @@ def load(
         model, kind = kind, model  # pyright: ignore[reportAssignmentType]
     if isinstance(model, tuple):
         ours, tokenizer = model
-        check_loaded(ours, kind, device)
+        check_loaded(ours, kind, device, dtype)
     elif not isinstance(model, (str, PathLike)):
         raise TypeError(
             "model must be a name, a folder, or a model and its "
@@ -96,10 +103,10 @@ def load(
         folder, file = find_exported(model, file_name)
         ours, tokenizer = open_exported(folder, file, folder_state(folder))
         check_kind(ours, kind)
-        check_cpu(device)
+        check_cpu(device, dtype)
     else:
         folder = find_folder(model, ["*.safetensors", "config.json"])
-        ours, tokenizer = load_torch(folder, kind, device)
+        ours, tokenizer = load_torch(folder, kind, device, dtype)
     if ours.training:
         raise ValueError(
             "the model is in training mode, where dropout makes every "
@@ -116,13 +123,16 @@ def has_torch() -> bool:
         return False
 
 
-def check_loaded(ours: Any, kind: "type[Any] | str | None", device: Any) -> None:
-    """Refuse a loaded model that is another's, or told to move."""
-    if device is not None:
-        raise ValueError(
-            f"the model is loaded, on {ours.device}, and used there: "
-            "leave device out, or call model.to(device) first"
-        )
+def check_loaded(
+    ours: Any, kind: "type[Any] | str | None", device: Any, dtype: Any
+) -> None:
+    """Refuse a loaded model that is another's, or told to change."""
+    for name, value in (("device", device), ("dtype", dtype)):
+        if value is not None:
+            raise ValueError(
+                f"the model is loaded, with {getattr(ours, name)} as its {name}: "
+                f"leave {name} out, or call model.to({name}) first"
+            )
     check_kind(ours, kind)
 
 
@@ -137,16 +147,23 @@ def check_kind(ours: Any, kind: "type[Any] | str | None") -> None:
         raise TypeError(f"the model must be a {name}, not a {found[0]}")
 
 
-def check_cpu(device: Any) -> None:
-    """Refuse another device than the CPU for an exported model."""
+def check_cpu(device: Any, dtype: Any) -> None:
+    """Refuse another device than the CPU for an exported model, and a dtype."""
     if device is not None and str(device) != "cpu":
         raise ValueError(
             f"an exported model runs on the CPU here, not on {device}: leave device out"
         )
+    if dtype is not None:
+        raise ValueError(
+            f"an exported model computes as its file says, not in {dtype}: leave dtype out"
+        )
 
 
 def load_torch(
-    folder: Path, kind: "type[Any] | str | None", device: "Device | None"
+    folder: Path,
+    kind: "type[Any] | str | None",
+    device: "Device | None",
+    dtype: "torch.dtype | str | None",
 ) -> tuple[Any, Tokenizer]:
     """Read a folder's weights, or give what was read before."""
     try:
@@ -158,7 +175,7 @@ def load_torch(
         ) from None
     import minibert
     from minibert.config import named_class, read_config
-    from minibert.device import best_device
+    from minibert.device import best_device, find_device
 
     if kind is None:
         kind = named_class(read_config(folder))
@@ -168,8 +185,16 @@ def load_torch(
                 "one you want, as in load(model, BertModel)"
             )
     cls: Any = getattr(minibert, kind) if isinstance(kind, str) else kind
-    where = best_device() if device is None else torch.empty(0, device=device).device
-    return load_once(cls, folder.resolve(), folder_state(folder), where)
+    where = best_device() if device is None else find_device(device)
+    if dtype is None:
+        dtype = torch.float32
+    elif isinstance(dtype, str):
+        dtype = getattr(torch, dtype, dtype)
+    return load_once(cls, folder.resolve(), folder_state(folder), where, dtype)
+
+
+class Untrained(ValueError):
+    """A part of a model would be random: its file lacks it."""
 
 
 LOADING = threading.Lock()
@@ -177,8 +202,9 @@ LOADING = threading.Lock()
 
 @lru_cache(maxsize=4)
 def load_once(
-    kind: type[Any], folder: Path, seen: tuple[Any, ...], device: "torch.device"
-) -> tuple[Any, Tokenizer]:
+    kind: type[Any], folder: Path, seen: tuple[Any, ...], device: "torch.device",
+    dtype: "torch.dtype",
+) -> tuple[Any, Tokenizer]:  # fmt: skip
     """Read a folder; what was `seen` there makes a new reading of a new file."""
     import torch
 
@@ -188,21 +214,21 @@ def load_once(
         # of other heads in the file
         only = r"(?s)(?!.*not in the file).*has no use for it"
         warnings.filterwarnings("ignore", only)
-        model = kind.from_pretrained(folder).to(device)
-    return model, Tokenizer.from_pretrained(folder)
-
-
-def load_trained(
-    model: str | Path, kind: "type[Any] | str", device: "Device | None" = None
-) -> tuple[Any, Tokenizer] | None:
-    """Do `load`, but give None where a part of the model would be random."""
-    with warnings.catch_warnings():
         random = r"(?s).*not in the file, so random"
         warnings.filterwarnings("error", random, UserWarning)
         try:
-            return load(model, kind, device)
+            model = kind.from_pretrained(folder, dtype=dtype)
         except UserWarning:
-            return None
+            if kind.__name__ != "BertModel":
+                raise Untrained(
+                    f"{folder} has no trained head for a {kind.__name__}: train one, "
+                    "or take a model that has it"
+                ) from None
+            # What is done with a text's vectors needs no pooler.
+            model = kind.from_pretrained(
+                folder, dtype=dtype, add_pooling_layer=False
+            )
+    return model.to(device), Tokenizer.from_pretrained(folder)
 
 
 def stream(

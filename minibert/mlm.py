@@ -298,7 +298,7 @@ def fill_mask(
     if not 1 <= k <= len(tokenizer):
         raise ValueError(f"k is {k}, not 1 to {len(tokenizer)}")
     logits = bert(ids).logits[ids == tokenizer.mask_id]  # (N, V)
-    best = logits.softmax(-1).topk(k)
+    best = logits.softmax(-1, dtype=torch.float32).topk(k)
     pieces, values = best.indices.tolist(), best.values.tolist()
     return [
         Blank(tokenizer.tokens(row), shares)
@@ -404,7 +404,8 @@ def pseudo_log_likelihood(
         labels[each, few] = rows[each, few]
         rows[each, few] = tokenizer.mask_id
         logits = bert(rows, labels=labels).logits  # (64, V)
-        scores.append(logits.log_softmax(-1)[each, ids[0, few]])
+        logs = logits.log_softmax(-1, dtype=torch.float32)
+        scores.append(logs[each, ids[0, few]])
     return torch.cat(scores).cpu()  # (S,)
 
 

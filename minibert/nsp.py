@@ -433,4 +433,4 @@ def next_sentence(
     limit = bert.config.max_position_embeddings
     batch = tokenizer([first], [second], max_length=limit)
     logits = bert(*batch.to(bert.device)).logits  # (1, 2)
-    return logits.softmax(-1)[0, 0].item()
+    return logits.softmax(-1, dtype=torch.float32)[0, 0].item()

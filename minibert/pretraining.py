@@ -425,6 +425,17 @@ def pretrain(
         TypeError: a model without the head that the task needs.
         ValueError: a model of another vocabulary, or with fewer
             positions than `max_length`; see `train`.
+
+    >>> from minibert.nsp import build_corpus
+    >>> tokenizer = Tokenizer.from_pretrained("leads-small")
+    >>> texts = [["One river.", "It is long."], ["Two.", "Three."]]
+    >>> corpus = build_corpus(texts, tokenizer, max_length=16)
+    >>> sizes = BertConfig(vocab_size=len(tokenizer), num_hidden_layers=1)
+    >>> config = PretrainingConfig(steps=2, batch_size=2, max_length=16)
+    >>> model = BertForPreTraining(sizes)
+    >>> log = pretrain(model, tokenizer, corpus, config, progress=False)
+    >>> log[-1]["step"], log[-1]["masked_lm_loss"] > 0
+    (2, True)
     """
     kind = BertForMaskedLM if config.task is None else BertForPreTraining
     if not isinstance(model, kind):

@@ -7,13 +7,14 @@ the result is divided by its length. Shapes: `B` batch, `S` sequence, `H` hidden
 import json
 import os
 import tempfile
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minibert.checks import check_whole
 from minibert.config import read_config
-from minibert.files import file_exists, find_folder, read_json, read_text
+from minibert.files import file_exists, find_folder, folder_state, read_json, read_text
 from minibert.loading import row_length
 from minibert.tokenizer_files import read_folder, refuse_other_tokenizer
 
@@ -207,6 +208,12 @@ def read_layout(folder: str | PathLike[str]) -> Layout | None:
     )
 
 
+@lru_cache(maxsize=4)
+def layout_once(folder: Path, seen: tuple[Any, ...]) -> Layout | None:
+    """Read a folder's layout; what was `seen` there makes a new reading of a new file."""
+    return read_layout(folder)
+
+
 def find_layout(
     name_or_path: str | Path,
 ) -> tuple[str | Path, Layout | None]:
@@ -222,7 +229,7 @@ def find_layout(
     folder = Path(name_or_path)
     if not file_exists(folder / MODULES):  # weights may all be further in
         folder = find_folder(name_or_path, ["config.json|modules.json"])
-    layout = read_layout(folder)
+    layout = layout_once(folder, folder_state(folder))
     if layout is None or layout.folder == folder:
         return name_or_path, layout
     return layout.folder, layout
@@ -253,6 +260,11 @@ def save_sentence_model(
         TypeError: no `BertModel`.
         ValueError: no such pool, or no room for [CLS] and [SEP].
         FileExistsError: as `Tokenizer.save_pretrained`.
+
+    >>> from minibert import embed, load
+    >>> save_sentence_model(*load("minilm", "BertModel", "cpu"), "mine")
+    >>> embed(["The Danube is a river."], model="mine").shape
+    (1, 384)
     """
     from minibert.bert import BertModel
 

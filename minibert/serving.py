@@ -1,26 +1,24 @@
 """Models behind HTTP: requests that come within a moment are computed together.
 
-`Batcher` needs no web; the rest needs the extra `serve`.
+What waits is in `queueing`, what is refused in `limits`. It needs the extra `serve`.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from threading import Condition, Thread
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import minibert
-from minibert.checks import brief, check_whole
+from minibert.checks import brief
 from minibert.files import require
+from minibert.limits import Counters, Guard, Limits, refuse
 from minibert.qa import answer_all
+from minibert.queueing import Batcher, Full, Group, Stopped
 from minibert.sentences import embed
 from minibert.spans import Answer
 from minibert.squad import Question
@@ -28,106 +26,8 @@ from minibert.summaries import Summary, summarize
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse
-    from prometheus_client import CollectorRegistry
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Batcher", "Full", "Limits", "Stopped", "make_app"]
-
-
-Group = tuple[Any, ...]  # what is asked, and its options
-Compute = Callable[[Group, list[Any]], Sequence[Any]]
-
-
-class Full(Exception):
-    """As many wait as may."""
-
-
-class Stopped(Exception):
-    """Nothing more is taken."""
-
-
-@dataclass(eq=False)
-class Job:
-    """What waits to be computed."""
-
-    group: Group
-    item: Any
-    rows: int
-    result: "Future[Any]" = field(default_factory=Future)
-    came: float = field(default_factory=monotonic)
-
-
-class Batcher:
-    """One thread, which computes together what came within a moment.
-
-    Args:
-        compute: gives a result for each item of a group; what is an
-            exception is raised, for its item alone.
-        most: rows in one computation; an item with more is alone.
-        wait: seconds in which the first item waits for others.
-        room: items that may wait.
-    """
-
-    def __init__(self, compute: Compute, most: int, wait: float, room: int) -> None:
-        self.compute, self.most, self.wait, self.room = compute, most, wait, room
-        self.jobs, self.open, self.changed = list[Job](), True, Condition()
-        self.thread = Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def put(self, group: Group, item: Any, rows: int = 1) -> "Future[Any]":
-        """Add an item, which `cancel` takes out again; raises `Full` or `Stopped`."""
-        with self.changed:
-            self.jobs = [job for job in self.jobs if not job.result.cancelled()]
-            if not self.open or len(self.jobs) >= self.room:
-                raise Full if self.open else Stopped
-            self.jobs.append(Job(group, item, rows))
-            self.changed.notify()
-            return self.jobs[-1].result
-
-    def take(self) -> list[Job]:
-        """Wait for the first item; give it with those of its group that fit beside it."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.jobs or not self.open)
-            until = self.jobs[0].came + self.wait if self.jobs else 0.0
-            self.changed.wait_for(lambda: not self.open or self.fill()[1], until - monotonic())
-            batch, _ = self.fill()
-            self.jobs = [job for job in self.jobs if job not in batch]
-        return [job for job in batch if job.result.set_running_or_notify_cancel()]
-
-    def fill(self) -> tuple[list[Job], bool]:
-        """Choose the next batch; say whether it is full."""
-        same = [job for job in self.jobs if job.group == self.jobs[0].group]
-        rows = list(accumulate(job.rows for job in same))
-        fit = sum(sofar <= self.most for sofar in rows) or 1
-        return same[:fit], sum(rows[-1:]) >= self.most
-
-    def run(self) -> None:
-        """Compute batch after batch, until `close` and nothing waits."""
-        while self.open or self.jobs:
-            if batch := self.take():
-                self.finish(batch)
-
-    def finish(self, batch: list[Job]) -> None:
-        """Compute a batch; where that fails, each item alone."""
-        try:
-            results = self.compute(batch[0].group, [job.item for job in batch])
-            pairs = list(zip(batch, results, strict=True))
-        except Exception as error:
-            pairs = [(batch[0], error)] if len(batch) == 1 else []
-            for job in batch if len(batch) > 1 else []:
-                self.finish([job])
-        for job, result in pairs:
-            failed = isinstance(result, Exception)
-            (job.result.set_exception if failed else job.result.set_result)(result)
-
-    def close(self, seconds: float | None = None) -> bool:
-        """Take no more, and wait for what was taken; False where that lasts longer."""
-        with self.changed:
-            self.open = False
-            self.changed.notify()
-        self.thread.join(seconds)
-        return not self.thread.is_alive()
+__all__ = ["make_app"]
 
 
 Model = str | Path | tuple[Any, Any]  # as `answer` and `embed` take it
@@ -159,163 +59,6 @@ def summarize_texts(texts: list[str], count: int, model: Model) -> list[Summary 
         except ValueError as error:
             found.append(error)
     return found
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What is taken, and how much at once.
-
-    Attributes:
-        body: bytes of a request.
-        characters: in each of its texts.
-        texts: in a request to embed.
-        queue: requests that may wait.
-        timeout: seconds for a request, from its first line to its
-            answer's end.
-        batch: rows that are computed together, about.
-        wait: seconds that a request waits for others to join it.
-
-    Raises:
-        ValueError: a number below its least.
-    """
-
-    body: int = 1_000_000
-    characters: int = 20_000
-    texts: int = 64
-    queue: int = 128
-    timeout: float = 30.0
-    batch: int = 16
-    wait: float = 0.005
-
-    def __post_init__(self) -> None:
-        for name in ("body", "characters", "texts", "queue", "batch"):
-            check_whole(name, getattr(self, name), 1)
-        if not 0 < self.timeout < math.inf or not 0 <= self.wait < self.timeout:
-            raise ValueError(
-                f"timeout is {self.timeout} and wait {self.wait}, not "
-                "a time above 0 and one of 0 or more that is shorter"
-            )
-
-
-class Counters:
-    """What `/metrics` tells."""
-
-    def __init__(self, registry: "CollectorRegistry") -> None:
-        from prometheus_client import Counter, Gauge, Histogram, ProcessCollector
-
-        self.registry = registry
-        ProcessCollector(registry=registry)
-        self.requests = Counter(
-            "minibert_requests", "answered requests, by status",
-            ["path", "status"], registry=registry,
-        )  # fmt: skip
-        self.seconds = Histogram(
-            "minibert_request_seconds", "from a request's first line to its answer's end",
-            ["path"], registry=registry,
-        )  # fmt: skip
-        self.batch = Histogram(
-            "minibert_batch_requests", "requests computed together",
-            ["path"], registry=registry, buckets=[1, 2, 4, 8, 16, 32, 64],
-        )  # fmt: skip
-        self.waiting = Gauge(
-            "minibert_queue_requests", "requests that wait", registry=registry
-        )  # fmt: skip
-
-
-async def read_body(receive: "Receive", most: int) -> bytes | None:
-    """Read a request's body; None where it is longer than `most` bytes.
-
-    Of one that is, up to eight times as much is read and dropped:
-    who still sends does not hear why it is refused.
-    """
-    from starlette.requests import ClientDisconnect
-
-    parts, size, more = list[bytes](), 0, True
-    while more and size <= 8 * most:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        size += len(message.get("body", b""))
-        if size <= most:
-            parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(parts) if size <= most else None
-
-
-def read_again(body: bytes, receive: "Receive") -> "Receive":
-    """Give a body that was read, then what comes after it."""
-    told: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> "Message":
-        return told.pop() if told else await receive()
-
-    return again
-
-
-class Guard:
-    """Bounds the body and the time of each request, and counts it.
-
-    Args:
-        app: what answers (ASGI), and is given the whole body at once.
-        limits: of which `body` and `timeout` hold here.
-        counters: where it is counted.
-        paths: those that are counted by name.
-    """
-
-    def __init__(
-        self, app: "ASGIApp", limits: Limits, counters: Counters, paths: frozenset[str]
-    ) -> None:
-        self.app, self.limits, self.counters, self.paths = app, limits, counters, paths
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Let a request through, or refuse it."""
-        from starlette.requests import ClientDisconnect
-
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        begun, status = monotonic(), 0
-
-        async def sending(message: "Message") -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            why = await self.attempt(scope, receive, sending)
-            if why and not status:
-                await refuse(*why)(scope, receive, sending)
-        except ClientDisconnect:
-            status = 499  # as nginx counts it: nobody hears the answer
-        finally:
-            path = scope["path"] if scope["path"] in self.paths else "other"
-            self.counters.requests.labels(path, status or 500).inc()
-            self.counters.seconds.labels(path).observe(monotonic() - begun)
-
-    async def attempt(
-        self, scope: "Scope", receive: "Receive", send: "Send"
-    ) -> tuple[int, str] | None:
-        """Answer in time; if that fails, give the status and the reason."""
-        body, seconds = None, f"{self.limits.timeout:g} seconds"
-        try:
-            async with asyncio.timeout(self.limits.timeout):
-                body = await read_body(receive, self.limits.body)
-                if body is None:
-                    return 413, f"the body has more than {self.limits.body:,} bytes"
-                await self.app(scope, read_again(body, receive), send)
-        except TimeoutError:
-            if body is None:
-                return 408, f"the body was not there after {seconds}"
-            return 504, f"no answer within {seconds}"
-        return None
-
-
-def refuse(status: int, reason: str) -> "JSONResponse":
-    """Make the answer to what is refused."""
-    from fastapi.responses import JSONResponse
-
-    again = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse({"detail": reason}, status, again)
 
 
 class Service:
@@ -615,7 +358,7 @@ def add_errors(app: "FastAPI") -> None:
 def make_app(
     model: Model = "minilm-qa",
     embed_model: Model = "minilm",
-    limits: Limits = Limits(),
+    limits: Limits = Limits(),  # noqa: B008, it is frozen
 ) -> "FastAPI":
     """Make the web application, for `uvicorn` or any other ASGI server.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minibert.checks import check_whole
+from minibert.checks import as_texts, check_whole
 from minibert.data import sentences
 from minibert.files import require
 from minibert.highlight import highlight_summary
@@ -193,10 +193,10 @@ def to_parts(text: str | Sequence[str]) -> list[str]:
     A list of sentences stays as it is.
     """
     if not isinstance(text, str):
-        return list(text)
+        return as_texts(text, "sentence", empty=True)
     out: list[str] = []
     waiting: list[str] = []
-    for part in sentences(text):
+    for part in sentences(*as_texts([text], "text")):
         waiting.append(part)
         if not is_label(part):
             out.append(" ".join(waiting))

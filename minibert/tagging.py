@@ -196,11 +196,22 @@ def tag(
     Raises:
         TypeError: a text that is no string.
         ValueError: too long: tag it sentence by sentence.
+
+    >>> from minibert import BertConfig, BertForTokenClassification
+    >>> from minibert import TrainingConfig, fine_tune
+    >>> tokenizer, names = Tokenizer.from_pretrained("minilm"), ["O", "B-PLACE"]
+    >>> rows = [tag_row("Vienna grows", tokenizer, [Span("PLACE", 0, 6)], names)]
+    >>> sizes = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    >>> bert = BertForTokenClassification(sizes, labels=names)
+    >>> config = TrainingConfig(steps=30, batch_size=1, learning_rate=0.01)
+    >>> log = fine_tune(bert, tokenizer, rows, config, progress=False)
+    >>> tag("Vienna grows", model=(bert.eval(), tokenizer))
+    [Span(label='PLACE', start=0, end=6)]
     """
     bert, tokenizer = load(model, "BertForTokenClassification", device)
     if isinstance(text, Iterator):
         return stream(text, lambda some: tag(some, model=(bert, tokenizer)))
-    texts = [text] if isinstance(text, str) else as_texts(text, "text")
+    texts = [text] if isinstance(text, str) else as_texts(text, "text", empty=True)
     limit, names = row_length(bert), label_names(bert.config)
     encodings = [tokenizer.encode(one) for one in texts]
     for i, encoding in enumerate(encodings):

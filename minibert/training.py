@@ -201,6 +201,15 @@ def train(
         OSError: a checkpoint could not be written; the one before
             is whole.
         FloatingPointError: the loss is not a number.
+
+    >>> from minibert import BertConfig, BertForMaskedLM
+    >>> model = BertForMaskedLM(BertConfig(vocab_size=99, num_hidden_layers=1))
+    >>> row = torch.tensor([[2, 7, 3]])
+    >>> piece = Microbatch({"input_ids": row, "labels": row}, {"loss": 3})
+    >>> config = TrainingConfig(steps=3)
+    >>> log = train(model, lambda *_: [piece], config, progress=False)
+    >>> log[-1]["step"]
+    3
     """
     rank, world, device = processes()
     model.to(device).train()

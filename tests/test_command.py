@@ -177,7 +177,7 @@ def test_a_flag_that_would_do_nothing_or_harm_is_refused_in_one_line(
         ("pretrain text run --steps 4 --vocabulary nowhere", 1, "cannot find 'nowhere'"),
         ("qa train run --start nowhere", 1, "cannot find 'nowhere'"),
         ("qa train q.json --start reader --max-length 64 --doc-stride 9", 2, "q.json cannot be"),
-        ("qa evaluate none.json", 1, "No such file"),
+        ("qa evaluate none.json", 1, "^minibert: none.json: No such file or directory$"),
         ("sentences evaluate none.jsonl", 1, "No such file"),
     ],
 )  # fmt: skip

@@ -290,6 +290,8 @@ def test_an_empty_folder_is_no_model(hub):
         Path(name).mkdir(parents=True)
         with pytest.raises(FileNotFoundError, match=f"the folder {name} has no config.json"):
             resolve(name)
+    with pytest.raises(FileNotFoundError, match="the hub: not asked, for a folder of this name"):
+        resolve("some/one")
     folder = cached(hub, "some/one", "1" * 40, {"config.json": "{}"})
     assert resolve("some/one", ["config.json"]) == folder
 

@@ -163,5 +163,5 @@ def test_a_model_by_name_goes_where_it_is_asked_to():
     ours, tokenizer = load("leads-small", BertModel, "meta")
     assert ours.device.type == "meta"
     assert load("leads-small", BertModel)[0].device == best_device()
-    with pytest.raises(ValueError, match="the model is loaded, on meta, and used there"):
+    with pytest.raises(ValueError, match="the model is loaded, with meta as its device"):
         load((ours, tokenizer), BertModel, "cpu")

@@ -225,7 +225,12 @@ def test_a_model_is_exported_into_its_own_folder(
     before = files_of(tmp_path / "own")
     (tmp_path / "own" / "onnx").mkdir()
     old = tmp_path / "own" / "onnx" / "model_quantized.onnx"
-    old.write_text("of other weights", encoding="utf-8")
+    old.write_text("maybe of other weights", encoding="utf-8")
+    with pytest.raises(ValueError, match="would be left beside a new .*--int8"):
+        export(tmp_path / "own", tmp_path / "own")
+    assert old.read_text(encoding="utf-8") == "maybe of other weights"
+    assert files_of(tmp_path / "own").keys() == before.keys() | {"onnx/model_quantized.onnx"}
+    old.unlink()
     export(tmp_path / "own", tmp_path / "own")
     assert files_of(tmp_path / "own") == before | {"onnx/model.onnx": b"graph"}
 
@@ -243,7 +248,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_lost(
 
     monkeypatch.setattr(minibert.exporting, "trace", other)
     with pytest.raises(ValueError, match="differs from torch's by 0.0.* on rows of"):
-        export(body, exported)
+        export(body, exported, int8=True)
     assert files_of(exported) == before
 
     def fail(model: Any) -> Any:
@@ -252,7 +257,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_lost(
     monkeypatch.setattr(minibert.exporting, "trace", fail)
     for folder in (exported, body.parent / "new"):
         with pytest.raises(ValueError, match="cannot export a BertModel: no such node$"):
-            export(body, folder)
+            export(body, folder, int8=True)
     assert files_of(exported) == before and not (body.parent / "new").exists()
 
 

@@ -1,6 +1,5 @@
 """Attention, heads and layers: against transformers, by hand, and by properties."""
 
-import doctest
 import re
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from minibert import inside as module
 from minibert.bert import BertModel
 from minibert.config import BertConfig
 from minibert.files import resolve
@@ -256,8 +254,3 @@ def test_view_of_a_long_text() -> None:
 def test_a_notebook_draws_what_is_short_enough(one: Attention) -> None:
     assert one._repr_html_() == attention_view(one)
     assert attend("word " * 100)._repr_html_() is None  # it prints as it is
-
-
-def test_examples() -> None:
-    results = doctest.testmod(module)
-    assert results.attempted and not results.failed

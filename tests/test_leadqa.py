@@ -1,6 +1,5 @@
 """LeadQA keeps what its datasheet promises."""
 
-import doctest
 import json
 import re
 from collections import Counter
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from minibert import qa
 from minibert.data import lead, leads, sentences, split_of
 from minibert.squad import Question, leadqa_pages, load_leadqa, write_squad
 
@@ -157,8 +155,3 @@ def test_the_data_page_counts_right():
         titles = len({row["title"] for row in own})
         line = f"| {split} | {titles} | {answered:,} | {len(own) - answered} |"
         assert line in page
-
-
-def test_doctests():
-    results = doctest.testmod(qa)
-    assert results.attempted > 0 and results.failed == 0

@@ -1,6 +1,5 @@
 """Masking by its statistics, the head against transformers, and the string functions."""
 
-import doctest
 from importlib import metadata
 from pathlib import Path
 
@@ -513,8 +512,3 @@ def test_antiberty_scores_a_protein_as_transformers_does(tmp_path: Path) -> None
     close(loss, want.loss)
     right = got.argmax(-1) == ids
     assert right[labels != IGNORE].float().mean() > 0.6  # it is a trained head
-
-
-def test_doctests() -> None:
-    results = doctest.testmod(mlm)
-    assert results.attempted and not results.failed

@@ -1,6 +1,5 @@
 """Pairs that keep borders, their truncation, and the head against transformers."""
 
-import doctest
 from pathlib import Path
 
 import numpy as np
@@ -463,8 +462,3 @@ def test_three_words_are_told_from_others_after_some_steps() -> None:
 
 def test_pairs_are_three_arrays() -> None:
     assert Pairs._fields == ("first", "second", "labels")
-
-
-def test_doctests() -> None:
-    results = doctest.testmod(nsp)
-    assert results.attempted and not results.failed

@@ -1,7 +1,6 @@
 """Sentence vectors, neighbours and summaries: against their peers, and by properties."""
 
 import copy
-import doctest
 import json
 import re
 import subprocess
@@ -550,11 +549,6 @@ def test_blank_lines_are_left_out_and_named(tmp_path: Path) -> None:
 def test_bad_numbers(flag: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sentences", "evaluate", "no such file", flag, number]) == 2
     assert "whole number of 1 or more" in capsys.readouterr().err
-
-
-def test_examples() -> None:
-    results = doctest.testmod(module)
-    assert results.attempted and not results.failed
 
 
 @pytest.mark.parametrize("inside", [None, "notes.md"], ids=["empty", "of other things"])

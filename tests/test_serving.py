@@ -31,7 +31,9 @@ import minibert.serving
 from minibert import answer, embed, summarize
 from minibert.__main__ import main
 from minibert.commands.app import app as command
-from minibert.serving import Batcher, Full, Limits, Stopped, make_app
+from minibert.limits import Limits
+from minibert.queueing import Batcher, Full, Stopped
+from minibert.serving import make_app
 
 ROOT = Path(__file__).resolve().parent.parent
 SOON = 20  # seconds after which something is stuck, on a busy machine too

@@ -1,6 +1,5 @@
 """Ids equal the published tokenizer's, and offsets lead back into the text."""
 
-import doctest
 import json
 import pickle
 import random
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertTokenizer
 
-from minibert import tokens
 from minibert.batching import Batch
 from minibert.bert import BertModel
 from minibert.config import BertConfig
@@ -1047,11 +1045,6 @@ def test_a_tokenizer_travels_to_another_process():
     copy = pickle.loads(pickle.dumps(MINILM))
     assert copy.encode(TOY) == MINILM.encode(TOY)
     assert isinstance(copy.encode(TOY), Encoding)
-
-
-def test_examples_in_docstrings():
-    assert doctest.testmod(tokens).attempted > 0
-    assert doctest.testmod(tokens).failed == 0
 
 
 def test_a_batch_is_taken_by_order_and_by_name():

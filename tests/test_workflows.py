@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import make
 import pytest
 import release
 import yaml
@@ -54,6 +55,7 @@ def test_a_release_is_built_checked_tested_and_only_then_published(jobs):
     assert jobs[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` so
     build, wheel, publish = (jobs["jobs"][name] for name in ("build", "wheel", "publish"))
     wanted = ("tools/release.py", "-m build", "twine check --strict dist/*", "actions/attest")
+    assert make.TWINE in steps(build)
     places = [steps(build).index(one) for one in wanted]
     assert places == sorted(places)
     assert "MINIBERT_WHEEL=1 pytest" in steps(wheel) and wheel["needs"] == "build"

@@ -16,11 +16,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
+TWINE = "twine==7.0.0"  # as in the workflow of a release
 FOLDER = "Scripts" if os.name == "nt" else "bin"
 # Every command runs the notebooks in the same way: one thread each, two at a time.
 ENVIRONMENT = {
@@ -39,9 +41,9 @@ LAPTOP = {
 }
 
 
-def run(*command: str | Path, **more: str) -> None:
-    """Run a command in the repository; end with its status when it fails."""
-    status = subprocess.run(list(map(str, command)), cwd=ROOT, env=os.environ | more).returncode
+def run(*command: str | Path, folder: str | Path = ROOT, **more: str) -> None:
+    """Run a command, in the repository or elsewhere; end with its status when it fails."""
+    status = subprocess.run(list(map(str, command)), cwd=folder, env=os.environ | more).returncode
     if status:
         raise SystemExit(status)
 
@@ -154,6 +156,33 @@ def unit() -> None:
     module("pytest", "-n", "2", "--dist", "worksteal", "--ignore", "tests/site", "tests")
 
 
+def wheel(*only: str) -> None:
+    """Build, check the wheel, and run the unit tests against it (ONLY="bert qa" for some)"""
+    dist = BUILD / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    module("build", "--no-isolation", "--outdir", str(dist))
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    run(ready(), "-m", "venv", ROOT / ".venv-wheel")
+    # All that the package needs is taken from .venv; minibert itself is there by a hook alone.
+    where = [
+        subprocess.check_output(
+            [one, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+            encoding="utf-8",
+        ).strip()
+        for one in (ready(), python(".venv-wheel"))
+    ]
+    Path(where[1], "book.pth").write_text(where[0] + "\n", encoding="utf-8")
+    pip(TWINE, venv=".venv-wheel")
+    run(python(".venv-wheel"), "-m", "twine", "check", "--strict", *dist.iterdir())
+    pip("--no-deps", "--force-reinstall", *dist.glob("*.whl"), venv=".venv-wheel")
+    tests = [ROOT / "tests" / f"test_{name}.py" for name in only] or [ROOT / "tests"]
+    with tempfile.TemporaryDirectory() as empty:
+        run(
+            python(".venv-wheel"), "-m", "pytest", "-n", "2", "--dist", "worksteal",
+            "--ignore", ROOT / "tests" / "site", *tests, folder=empty, MINIBERT_WHEEL="1",
+        )  # fmt: skip
+
+
 def notebooks() -> None:
     """Run every notebook again and compare its outputs"""
     module(
@@ -218,6 +247,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "chapters": chapters,
     "check": check,
     "unit": unit,
+    "wheel": wheel,
     "notebooks": notebooks,
     "bench": bench,
     "peers": peers,

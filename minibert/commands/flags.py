@@ -189,19 +189,19 @@ def check_file(file: Path) -> None:
 
 
 def load_trained(kind: str, name: str, without: str) -> "tuple[Any, Tokenizer]":
-    """Load a model whose head was trained: a random one answers, too.
+    """Load a model, and say for a command what its file lacks.
 
     Args:
         kind: the name of the class with that head.
         name: the model's.
         without: what to refuse it with if the file has no such head.
     """
-    from minibert import loading
+    from minibert.loading import Untrained, load
 
-    found = loading.load_trained(name, kind)
-    if found is None:
+    try:
+        return load(name, kind)
+    except Untrained:
         refuse(without)
-    return found
 
 
 def threads_option() -> click.Option:

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from minibert import load
 from minibert.commands.flags import load_trained, refuse
 from minibert.files import require
-from minibert.serving import Limits, make_app
+from minibert.limits import Limits
+from minibert.serving import make_app
 
 __all__: list[str] = []
 
