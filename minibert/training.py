@@ -203,11 +203,14 @@ def train(
         FloatingPointError: the loss is not a number.
 
     >>> from minibert import BertConfig, BertForMaskedLM
-    >>> model = BertForMaskedLM(BertConfig(vocab_size=99, num_hidden_layers=1))
+    >>> sizes = BertConfig(vocab_size=99, num_hidden_layers=1)
+    >>> model = BertForMaskedLM(sizes)
     >>> row = torch.tensor([[2, 7, 3]])
-    >>> piece = Microbatch({"input_ids": row, "labels": row}, {"loss": 3})
+    >>> inputs = {"input_ids": row, "labels": row}
+    >>> def batches(step, rank, world):
+    ...     return [Microbatch(inputs, {"loss": 3})]
     >>> config = TrainingConfig(steps=3)
-    >>> log = train(model, lambda *_: [piece], config, progress=False)
+    >>> log = train(model, batches, config, progress=False)
     >>> log[-1]["step"]
     3
     """
