@@ -12,12 +12,22 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
 import yaml
 
 Files = dict[str, bytes]
+
+
+def use_cache(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Give the hub's library another cache; its oldest versions have the name in three places."""
+    for name in ("constants", "_snapshot_download", "file_download"):
+        module = import_module(f"huggingface_hub.{name}")
+        monkeypatch.setattr(module, "HF_HUB_CACHE", str(folder), raising=False)
 
 
 @dataclass

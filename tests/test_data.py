@@ -10,6 +10,7 @@ import huggingface_hub
 import huggingface_hub.constants
 import huggingface_hub.errors
 import pytest
+from local_hub import use_cache
 
 from minibert import data, files
 from minibert.data import Lead, lead, leads, sentences
@@ -38,7 +39,7 @@ def no_packages(monkeypatch):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A hub cache of its own, and no network."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    use_cache(monkeypatch, tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

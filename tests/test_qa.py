@@ -22,6 +22,7 @@ import torchmetrics.functional.text
 import transformers
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from local_hub import use_cache
 from torch.testing import assert_close
 
 from minibert import qa
@@ -700,7 +701,7 @@ def test_files_that_are_no_squad(tmp_path):
 def offline(monkeypatch, tmp_path):
     """A hub cache of its own, no network, no folder."""
     monkeypatch.delenv("MINIBERT_SQUAD", raising=False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    use_cache(monkeypatch, tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     return tmp_path
 
