@@ -5,4 +5,4 @@ TARGETS := help book test lab html chapter chapters check unit notebooks bench p
 
 .PHONY: $(TARGETS)
 $(TARGETS):
-	@$(PYTHON) tools/make.py $@ $(if $(filter chapter book colab,$@),$(ONLY))
+	@$(PYTHON) tools/make.py $@ $(if $(filter chapter book colab bench,$@),$(ONLY))

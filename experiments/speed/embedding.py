@@ -101,6 +101,9 @@ def rows(size: Size) -> list[Row]:
         file, exported = Path(aside) / "texts.json", Path(aside) / "exported"
         file.write_text(json.dumps(texts), encoding="utf-8")
         export("minilm", exported, int8=True, kind=BertModel)
+        settings = exported / "tokenizer_config.json"  # fastembed wants to be told how long
+        said = json.loads(settings.read_text(encoding="utf-8")) | {"model_max_length": 256}
+        settings.write_text(json.dumps(said), encoding="utf-8")
         given = {
             "texts": str(file), "parts": size.rounds, "threads": threads,
             "folder": str(resolve("minilm")), "exported": str(exported),

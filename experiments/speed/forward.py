@@ -10,6 +10,7 @@ import torch
 import transformers
 from torch import nn
 
+from minibert.batching import pack
 from minibert.bert import BertModel
 from minibert.data import leads
 from minibert.tokens import Tokenizer
@@ -88,10 +89,10 @@ def real_lengths(size: Size) -> list[Row]:
     real = batch.attention_mask.bool()
 
     def ours() -> torch.Tensor:
-        return model(*batch)[0]
+        return model(**pack(dict(batch.items())))[0]  # (1, P, H) of the real tokens
 
     with torch.inference_mode():
-        same(ours()[real], theirs(*batch)[0][real])
+        same(ours()[0], theirs(*batch)[0][real])
     sides = Sides(ours=without_gradients(ours), theirs=without_gradients(lambda: theirs(*batch)))
     name = f"forward, {LAYERS} layers of {HIDDEN}, {size.batch} leads of their own lengths"
     peers = {"theirs": (f"{name}, against transformers padded", 1.6)}
