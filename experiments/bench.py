@@ -3,15 +3,15 @@
     python experiments/bench.py                       all rows, one thread
     python experiments/bench.py --threads all         with all of the processor's cores
     python experiments/bench.py quick                 a few rows, smaller: under 3 minutes
-    python experiments/bench.py forward tokenising    some families, into the block that is there
+    python experiments/bench.py forward tokenising    some families, beside what is recorded
     python experiments/bench.py --python PATH         the Python where the other peers are
 
 Each row times its sides in turn, round after round, so that all meet the same busy machine
 (speed/timing.py). `ratio` is the median of theirs over ours: above 1, ours is faster. A row
 fails when so many rounds fall below its floor as would by chance in fewer than 5 of 100 runs,
 were the floor the truth; then the command ends with status 1, and the row says where our time
-goes. The record holds a block for each processor, instruction set and number of threads; a
-run replaces its own rows only. `quick` writes none.
+goes. The record holds a block for each processor, instruction set and number of threads, and a
+run replaces its own one only. `quick` writes none.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ def block_key() -> str:
     return f"{processor()}, {capability}, {threads} thread{'s' * (threads > 1)}"
 
 
-def write(rows: list[dict[str, Any]], busy: bool, file: Path) -> None:
-    """Put rows into the record: into their block, in the place of those of the same name."""
+def write(rows: list[dict[str, Any]], busy: bool, whole: bool, file: Path) -> None:
+    """Put rows into their block of the record: a `whole` one, or those of the same name."""
     from record import circumstances
 
     record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     record = {"command": "make bench", "blocks": record.get("blocks", {})}
     key = block_key()
-    kept = {one["name"]: one for one in record["blocks"].get(key, {}).get("rows", [])}
-    kept |= {one["name"]: one for one in rows}
+    before = [] if whole else record["blocks"].get(key, {}).get("rows", [])
+    kept = {one["name"]: one for one in [*before, *rows]}
     block = circumstances("transformers", "sentence-transformers", "tokenizers", "onnxruntime")
     if busy:
         block["busy"] = "other work ran on this machine meanwhile"
@@ -99,7 +99,7 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--threads", default="1", help="a number, or all (default: 1)")
     parser.add_argument("--python", type=Path, help="the Python where the other peers are")
-    parser.add_argument("--record", type=Path, default=RECORD, help="where to (default: %(default)s)")
+    parser.add_argument("--record", type=Path, default=RECORD, help="where to write")
     parser.add_argument("--busy", action="store_true", help="say that the machine was busy")
     args = parser.parse_args()
     set_threads(os.cpu_count() or 1 if args.threads == "all" else int(args.threads))
@@ -119,7 +119,8 @@ def main() -> int:
         rows += found
         failed += sum(map(fails, found))
         if size is FULL:
-            write(found, args.busy, args.record)  # what is done is kept
+            whole = families == FAMILIES
+            write(rows, args.busy, whole, args.record)  # what is done is kept
     return int(failed > 0)
 
 

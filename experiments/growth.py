@@ -56,10 +56,10 @@ def slope(xs: list[float], ys: list[float]) -> float:
 def curves(rounds: int) -> dict[str, Any]:
     """Time a forward pass while one size varies, all points in turn."""
     import torch
+    from speed.models import body
 
     from minibert.bert import BertModel
     from minibert.counting import flops, total
-    from speed.models import body
 
     works: dict[tuple[str, int], tuple[Callable[[], Any], float, int]] = {}
     all_threads = torch.get_num_threads()
@@ -95,6 +95,8 @@ def curves(rounds: int) -> dict[str, Any]:
             xs, seconds, counts = (
                 [one[part] for one in points] for part in ("value", "seconds", "operations")
             )
+            if name == "threads":  # of work that could be shared out wholly
+                counts = [one["operations"] / one["value"] for one in points]
             out[name] |= {"exponent": slope(xs, seconds), "by_formula": slope(xs, counts)}
     return out
 
@@ -208,11 +210,11 @@ def steps(rows: int, count: int, share: int) -> Point:
     """Train, perhaps with other processes: seconds of a step, tokens a second of all."""
     import torch
     import torch.distributed as dist
+    from speed.models import body
 
     from minibert.pretraining import BertForPreTraining, PretrainingConfig, PretrainingData
     from minibert.steps import processes
     from minibert.training import train
-    from speed.models import body
 
     torch.set_num_threads(1)
     tokenizer, corpus = leads_corpus(share)
@@ -220,7 +222,7 @@ def steps(rows: int, count: int, share: int) -> Point:
     config = PretrainingConfig(
         steps=count, batch_size=rows, max_length=LONGEST, log_every=count // 3
     )
-    rank, world, _ = processes()
+    world = processes().world
     log = train(model, PretrainingData(corpus, tokenizer, config), config, progress=False)
     speed = median(line["tokens_per_second"] for line in log[1:])
     out = {"tokens_per_second": speed, "parameters": model.num_parameters()}
@@ -247,7 +249,8 @@ def together(world: int, rows: int, count: int, share: int) -> Point:
         child("steps", rows, count, share, **where, RANK=str(rank), LOCAL_RANK=str(rank))
         for rank in range(world)
     ]
-    return [answer(one) for one in started][0]
+    first, *_ = [answer(one) for one in started]  # all are waited for
+    return first
 
 
 def ring(world: int, size: float, latency: float, bandwidth: float) -> float:
@@ -304,7 +307,8 @@ def tokens_a_row(share: int) -> float:
     tokenizer, corpus = leads_corpus(share)
     config = PretrainingConfig(steps=1, batch_size=ROWS, max_length=LONGEST)
     some = PretrainingData(corpus, tokenizer, config)
-    return float(np.mean([int(some(i)[0].inputs["attention_mask"].sum()) for i in range(32)])) / ROWS
+    sizes = [int(some(step)[0].inputs["attention_mask"].sum()) for step in range(32)]
+    return float(np.mean(sizes)) / ROWS
 
 
 # NVIDIA's data sheets of the A100 and of the DGX A100 (2020): operations in bfloat16; NVLink's
@@ -331,8 +335,9 @@ def plan() -> list[Point]:
         for kind, rows in (("256 rows", 256), ("64 rows each", 64 * gpus)):
             compute = row_of * rows / gpus
             out.append({
-                "gpus": gpus, "kind": kind, "seconds_to_compute": round(compute, 6),
-                "seconds_to_add": round(adds, 6), "efficiency": round(compute / (compute + adds), 3),
+                "gpus": gpus, "kind": kind,
+                "seconds_to_compute": round(compute, 6), "seconds_to_add": round(adds, 6),
+                "efficiency": round(compute / (compute + adds), 3),
             })  # fmt: skip
     return out
 

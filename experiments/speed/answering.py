@@ -137,7 +137,7 @@ def rows(size: Size) -> list[Row]:
         for short in ("torch", "onnx"):
             if (mine != sides[short].check()).any():
                 raise ValueError(f"not the same answers as with {short}")
-        name = f"answering {size.questions} questions, against the loop of transformers' documentation"
+        name = f"answering {size.questions} questions, against transformers' documented loop"
         return compared(
             size, sides, {"torch": (name, 2.5), "onnx": (f"{name}, with ONNX Runtime", 1.2)}
         )

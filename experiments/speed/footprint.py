@@ -91,7 +91,8 @@ def imports(size: Size) -> list[Row]:
     """CPU time of the import over that of torch, against what it may take."""
     most = 0.3
     times = [printed("-c", IMPORT) for _ in range(size.rounds + 1)][1:]
-    return [row(f"import minibert.bert after torch, against {most} s", 1.0, times, [most] * len(times))]
+    name = f"import minibert.bert after torch, against {most} s"
+    return [row(name, 1.0, times, [most] * len(times))]
 
 
 def rows(size: Size) -> list[Row]:

@@ -76,8 +76,11 @@ def fast_path(size: Size) -> list[Row]:
     sides = Sides(
         ours=without_gradients(lambda: ours(x)), fast=without_gradients(lambda: theirs(x))
     )
-    name = f"forward of the encoder, {LAYERS} layers of {HIDDEN}, {size.batch} rows of {size.length}"
-    return compared(size, sides, {"fast": (f"{name}, against torch.nn.TransformerEncoder", 1.0)})
+    name = (
+        f"forward of the encoder, {LAYERS} layers of {HIDDEN}, {size.batch} rows of {size.length},"
+        " against torch.nn.TransformerEncoder"
+    )
+    return compared(size, sides, {"fast": (name, 1.0)})
 
 
 def real_lengths(size: Size) -> list[Row]:

@@ -7,6 +7,7 @@ hub is asked. `requirements.txt` beside this file says what the environment hold
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from importlib import metadata
 from itertools import count
@@ -82,6 +83,7 @@ def sentence_transformers_openvino(
     folder: str, texts: str, parts: int, threads: int
 ) -> tuple[Here, dict[str, str]]:
     """Their OpenVINO back end in int8, calibrated on the texts themselves."""
+    import nncf
     import torch
     from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
     from sentence_transformers import SentenceTransformer
@@ -92,17 +94,18 @@ def sentence_transformers_openvino(
         model_kwargs={"export": True, "ov_config": {"INFERENCE_NUM_THREADS": threads}},
     )  # fmt: skip
     some = json.loads(Path(texts).read_text(encoding="utf-8"))[:200]
-    inner = model[0].auto_model
-    from datasets import Dataset
-
-    rows = Dataset.from_dict(dict(model.tokenizer(some, padding="max_length", max_length=128,
-                                                  truncation=True)))  # fmt: skip
+    rows = [
+        dict(model.tokenizer([text], max_length=128, truncation=True, return_tensors="np"))
+        for text in some
+    ]
     target = Path(texts).parent / "their-openvino"
     model.save_pretrained(str(target))
-    OVQuantizer.from_pretrained(inner).quantize(
-        calibration_dataset=rows, save_directory=str(target / "openvino"),
+    OVQuantizer.from_pretrained(model[0].auto_model).quantize(
+        calibration_dataset=nncf.Dataset(rows), save_directory=str(target / "int8"),
         ov_config=OVConfig(quantization_config=OVQuantizationConfig(num_samples=len(some))),
     )  # fmt: skip
+    shutil.copytree(target / "int8" / "openvino", target / "openvino", dirs_exist_ok=True)
+    shutil.rmtree(target / "int8")
     model = SentenceTransformer(
         str(target), backend="openvino", device="cpu",
         model_kwargs={"ov_config": {"INFERENCE_NUM_THREADS": threads}},

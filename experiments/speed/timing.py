@@ -126,7 +126,7 @@ class There:
     """
 
     def __init__(self, made_by: str, python: Path | None = None, **arguments: Any) -> None:
-        self.said = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self.said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115, of close()
         paths = [str(EXPERIMENTS)]
         if python is None:  # minibert is where it is for this process
             paths += filter(None, [os.environ.get("PYTHONPATH")])
