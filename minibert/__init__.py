@@ -12,7 +12,7 @@ __version__ = "0.2.0"
 HOMES = {  # module -> what of it can be imported from here; type checkers read the block below
     "data": "Lead lead leads",
     "vocabulary": "train_vocabulary",
-    "batching": "Batch collate",
+    "batching": "Batch collate pack unpack",
     "tokens": "Encoding Tokenizer",
     "config": "BertConfig",
     "cards": "models",
@@ -47,6 +47,8 @@ TYPE_CHECKING = False  # type checkers know the name, and typing need not be imp
 if TYPE_CHECKING:
     from minibert.batching import Batch as Batch
     from minibert.batching import collate as collate
+    from minibert.batching import pack as pack
+    from minibert.batching import unpack as unpack
     from minibert.bert import BertModel as BertModel
     from minibert.bert import BertPreTrainedModel as BertPreTrainedModel
     from minibert.cards import models as models

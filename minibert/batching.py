@@ -276,6 +276,11 @@ def unpack(x: "Tensor", attention_mask: "Tensor") -> "Tensor":
 
     Raises:
         ValueError: `x` is of another row than the mask.
+
+    >>> rows = [{"input_ids": [2, 7, 3]}, {"input_ids": [2, 3]}]
+    >>> batch = pack(collate(rows, pad_id=0))
+    >>> unpack(batch["input_ids"], batch["attention_mask"]).tolist()
+    [[2, 7, 3], [2, 3, 0]]
     """
     real = attention_mask != 0
     if x.shape[:2] != (1, int(real.sum())):

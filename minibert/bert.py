@@ -363,8 +363,8 @@ class BertModel(BertPreTrainedModel):
             TypeError, ValueError, IndexError: see `Embeddings`
                 and `padding_mask`; a mask that does not fit.
         """
-        given = input_ids if inputs_embeds is None else inputs_embeds
-        packing = find_packing(attention_mask, given)
+        ids = input_ids if inputs_embeds is None else inputs_embeds
+        packing = find_packing(attention_mask, ids)
         if packing is not None and position_ids is None:
             position_ids = packing.positions  # from 0 in each text
         x = self.embeddings(

@@ -262,6 +262,8 @@ def find_differences(
         old, new = saved.get(name), own.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             differ += [f"{name}.{text}" for text in find_differences(old, new)]
+        elif name not in saved and new is False:
+            continue  # a switch that is younger than the run, and off
         elif old != new:
             old, new = brief(repr(old)), brief(repr(new))
             differ.append(f"{name} was {old} and is {new}")

@@ -400,7 +400,9 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         loss = None
         if start_positions is not None or end_positions is not None:
             packing = find_packing(attention_mask, input_ids)
-            first = position_loss(start, start_positions, "start", packing)
+            first = position_loss(
+                start, start_positions, "start", packing
+            )
             last = position_loss(end, end_positions, "end", packing)
             loss = (first + last) / 2
         return QuestionAnsweringOutput(

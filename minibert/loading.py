@@ -259,14 +259,16 @@ def compute(
         return output, batch["attention_mask"]
     import torch
 
+    size = int(batch["attention_mask"].sum())
+    packed = packed and len(rows) > 1  # one has no padding
     tensors = {
-        name: torch.from_numpy(x).to(model.device) for name, x in batch.items()
+        name: torch.from_numpy(x).to(model.device)
+        for name, x in (pack(batch) if packed else batch).items()
     }
     mask = tensors["attention_mask"]
-    packed = packed and len(rows) > 1  # one has no padding
     with torch.no_grad():
-        output = model(**(pack(tensors) if packed else tensors), **options)
-    return unpack_output(output, mask, int(mask.sum())) if packed else output, mask
+        output = model(**tensors, **options)
+    return unpack_output(output, mask, size) if packed else output, mask
 
 
 def unpack_output(output: Any, mask: "torch.Tensor", size: int) -> Any:

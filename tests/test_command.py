@@ -266,6 +266,7 @@ def test_no_flag_takes_what_is_no_number(command: str, one: click.Option, text: 
         ("--mask-probability 1", {"mask_probability": 1.0}),
         ("--learning-rate=1e-3 --clip 0.5", {"learning_rate": 1e-3, "clip": 0.5}),
         ("--bfloat16 no --compile no --whole-words yes", {"bfloat16": False, "whole_words": True}),
+        ("--packed yes", {"packed": True}),
     ],
 )
 def test_what_is_right_comes_through(words: str, wanted: dict[str, object]) -> None:

@@ -37,6 +37,7 @@ from minibert import (
     summaries,
     transformer,
 )
+from minibert.batching import pack, unpack
 from minibert.bert import BertModel
 from minibert.classification import classify, text_row
 from minibert.config import BertConfig
@@ -296,6 +297,27 @@ def test_a_model_gives_the_same(kind, mask, wide):
             assert kinds(found) == ({"nonzero losses.at_labels": 1} if words else {})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_packed_row_gives_the_same(kind):
+    """And asks for nothing more: where the texts begin is found without waiting."""
+    results = []
+    for where in (CPU, SECOND):
+        model = make(kind, where=where)
+        inputs = {"input_ids": drawn(3, 6, high=20), "attention_mask": REAL}
+        if kind is BertForMultipleChoice:
+            inputs = {k: x[None] for k, x in inputs.items()}
+        given = {k: x.to(where) for k, x in pack(inputs | labels_of(kind)).items()}
+        with waits() as found:
+            output = model(**given, output_hidden_states=True)
+            loss = getattr(output, "loss", None)
+            (output[0].sin().sum() if loss is None else loss).backward()
+        results.append((output, [p.grad for p in model.parameters() if p.grad is not None]))
+    want, got = results
+    same(got, want, "second")
+    words = kind in (BertForMaskedLM, BertForPreTraining, BertForTokenClassification)
+    assert kinds(found) == ({"nonzero losses.at_labels": 1} if words else {})
+
+
 def test_transformer_learns_and_translates_the_same():
     def all_of_it(where: torch.device) -> list[Any]:
         model = make(transformer.Transformer, 20, 20, hidden_size=16, num_heads=2, where=where)
@@ -341,12 +363,14 @@ STRINGS: dict[str, Callable[[At], Any]] = {
     "qa.answer": lambda at: qa.answer(*QUESTIONS[1][2:4], model=at(BertForQuestionAnswering)),
     "qa.answer_all": lambda at: qa.answer_all(
         QUESTIONS, model=at(BertForQuestionAnswering), max_length=24, threshold=0.0, others=2
+    ) + qa.answer_all(
+        QUESTIONS, model=at(BertForQuestionAnswering), max_length=24, packed=True
     ),
     "sentences.embed": lambda at: [
         sentences.embed(TEXTS, model=at(BertModel), batch_size=2, layer=layer, pool=pool)
         for layer in (-1, None)
         for pool in (sentences.mean_pool, sentences.first_token)
-    ],
+    ] + [sentences.embed(TEXTS, model=at(BertModel), packed=True)],
     "summaries.summarize": lambda at: [
         summaries.summarize(TEXTS, 1, method=method, model=at(BertModel))
         for method in summaries.METHODS
@@ -497,6 +521,10 @@ TENSORS: dict[str, Callable[[Put], Any]] = {
         make(BertForMaskedLM, where=put(X).device), {0: [1], 1: [0, 1]}
     ),
     "batching.Batch": lambda put: TOKENIZER(TEXTS).to(put(X).device),
+    "batching.unpack": lambda put: unpack(put(drawn(1, 12, 4)), put(REAL)),
+    "attention.find_packing": lambda put: attention.find_packing(
+        put(REAL), put(drawn(1, 12, high=20))
+    )[:4],
 }
 
 
@@ -659,9 +687,10 @@ STEP_WAITS = {
 }
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("what", RUNS)
-def test_a_step_waits_as_seldom_as_it_can(what, dtype, monkeypatch):
+def test_a_step_waits_as_seldom_as_it_can(what, dtype, packed, monkeypatch):
     """Between two steps that log nothing; labelled places are gathered once.
 
     In float16 the scaler looks for an overflow, and skips its step, without asking.
@@ -679,6 +708,7 @@ def test_a_step_waits_as_seldom_as_it_can(what, dtype, monkeypatch):
 
         monkeypatch.setattr(data, "__call__", marked)
         numbers = NUMBERS | {"log_every": 99, "save_every": 99, "evaluate_every": 99}
+        numbers["packed"] = packed
         config = TrainingConfig(**numbers)
         if data is PretrainingData:
             task = None if what == "words" else "next"
@@ -782,6 +812,7 @@ EXCEPTIONS = {
     "bert.BertPreTrainedModel": "what the models above share; it has no forward pass",
     "mlm.Masking": "hides words on the CPU, as it says, before a batch goes to a device",
     "batching.collate": "makes CPU tensors out of lists",
+    "batching.pack": "packs a batch before it goes to a device",
     "cards.models": "reads the models' cards, and no weights",
     "exporting.export": "computes on the CPU, as it says, on a copy of what lies elsewhere",
     "sentence_layout.save_sentence_model": "writes files",

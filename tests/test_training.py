@@ -220,6 +220,17 @@ def test_another_config_is_refused_with_what_differs(tmp_path):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
 
+def test_a_run_from_before_a_switch_goes_on_without_it(tmp_path):
+    run(tmp_path, stop=7)
+    for file in tmp_path.rglob("state.json"):
+        state = json.loads(file.read_text(encoding="utf-8"))
+        assert state["config"].pop("packed") is False
+        file.write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(ValueError, match="packed was None and is True"):
+        run(tmp_path, replace(CONFIG, packed=True))
+    assert weights(run(tmp_path)).equal(weights(run(tmp_path / "whole")))
+
+
 def test_other_starting_weights_are_refused(tmp_path):
     """What a finished run would give back is not what was asked for."""
     trained = run(tmp_path)

@@ -18,11 +18,13 @@ from minibert import (
     collate,
     fine_tune,
     open_corpus,
+    pack,
     predict,
     pretrain,
     text_row,
     train,
     train_vocabulary,
+    unpack,
     write_corpus,
 )
 from minibert.steps import Microbatch
@@ -41,6 +43,12 @@ def vectors(model: BertModel, tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     rows = [{"input_ids": tokenizer.encode(text).ids} for text in texts]
     batch = collate(rows, tokenizer.pad_id)
     hidden: Tensor = model(**batch).last_hidden_state
+    return hidden
+
+
+def vectors_without_padding(model: BertModel, batch: dict[str, Tensor]) -> Tensor:
+    """The same hidden states, (B, S, H)."""
+    hidden: Tensor = unpack(model(**pack(batch)).last_hidden_state, batch["attention_mask"])
     return hidden
 
 
