@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 from sentence_transformers import SentenceTransformer
 
@@ -20,7 +21,7 @@ from minibert.exporting import export
 from minibert.files import resolve
 from minibert.loading import load
 from minibert.sentences import embed, nearest
-from speed.others import in_parts, sentence_encoder
+from speed.others import in_parts, ort_options, sentence_encoder
 from speed.timing import Array, Here, Row, Sides, Size, There, compared, missing
 
 PEERS = Path(os.environ.get("MINIBERT_PEERS", ""))  # the Python of .venv-bench
@@ -110,6 +111,7 @@ def rows(size: Size) -> list[Row]:
         }  # fmt: skip
         whole = load("minilm", BertModel, "cpu")
         small = load(exported, BertModel, file_name=INT8)
+        small[0].session = onnxruntime.InferenceSession(small[0].file, ort_options(threads))
         count = f"{len(texts):,} sentences"
 
         def side(model: Any) -> Here:

@@ -72,7 +72,7 @@ def spread(data: PretrainingData, rounds: int) -> list[int]:
 
 def step_on_leads(size: Size, layers: int, hidden: int, vocabulary: int, floor: float) -> list[Row]:
     """Time a step for each real token, against transformers, padded to the longest."""
-    tokenizer, text = corpus(vocabulary, 1 if size.batch > 4 else 50)
+    tokenizer, text = corpus(vocabulary, 4 if size.batch > 4 else 50)
     ours = BertForPreTraining(body(layers, hidden, len(tokenizer))).train()
     theirs = twin(ours, transformers.BertForPreTraining)
     config = PretrainingConfig(

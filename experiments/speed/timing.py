@@ -44,7 +44,7 @@ class Size:
     """
 
     rounds: int = 7
-    batch: int = 32
+    batch: int = 16
     length: int = 128
     sentences: int = 10_000
     questions: int = 500
