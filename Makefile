@@ -5,4 +5,4 @@ TARGETS := help book test lab html chapter chapters check unit wheel notebooks b
 
 .PHONY: $(TARGETS)
 $(TARGETS):
-	@$(PYTHON) tools/make.py $@ $(if $(filter chapter book colab wheel,$@),$(ONLY))
+	@$(PYTHON) tools/make.py $@ $(if $(filter chapter book colab bench wheel,$@),$(ONLY))

@@ -203,7 +203,7 @@ def embed(
     vectors = np.empty(size, np.float32)
     if layout.prompt:
         texts = [layout.prompt + text for text in as_texts(texts, "text")]
-    ids = [tokenizer.encode(text, max_length=max_length).ids for text in texts]
+    ids = tokenizer.ids(texts, max_length=max_length)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     starts = range(0, len(order), batch_size)
     for at in tqdm(starts, unit="batch", disable=None if progress else True):

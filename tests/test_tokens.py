@@ -387,6 +387,19 @@ def test_special_tokens_typed_by_hand_are_special_tokens():
 # Batches
 
 
+def test_ids_of_many_are_those_of_each(texts):
+    some = [*texts[:200], "", "東京 x"]
+    for longest in (None, 2, 40):
+        assert MINILM.ids(some, max_length=longest) == [
+            MINILM.encode(text, max_length=longest).ids for text in some
+        ]
+    assert MINILM.ids([]) == []
+    with pytest.raises(TypeError, match="text 1 must be a string"):
+        MINILM.ids(["one", 2])
+    with pytest.raises(ValueError, match="max_length is 1"):
+        MINILM.ids(["one"], max_length=1)
+
+
 def test_a_batch():
     batch = TINY([TOY, "dogs"], ["the man", ""])
     assert batch.input_ids.tolist() == [

