@@ -30,7 +30,8 @@ FLOORS = [
     "batching", "tokens", "config", "cards", "exported", "loading",
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",
     "sentence_layout", "sharing",
-    "mlm", "nsp", "checkpoints", "steps", "training", "corpus", "pretraining",  # training it
+    "mlm", "nsp", "checkpoints", "steps", "stopping", "spreading", "training", "corpus",
+    "pretraining", "streaming",  # training it
     "classification", "labels", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
     "sentences", "summaries", "rouge", "inside", "search", "serving", "exporting",  # using it
 ]  # fmt: skip

@@ -307,7 +307,8 @@ def pretrain(ctx: click.Context, /, **_: Any) -> None:
 
     TEXT is 'leads', a folder of .txt files, or several. It learns from masked words and
     sentence pairs or, with --task words, from masked words alone. The same command again
-    goes on from the last checkpoint. Several processes: put torchrun --nproc-per-node N -m
+    goes on from the last checkpoint. SIGTERM, SIGUSR1 and --time-limit end it with a
+    checkpoint and the exit code 75. Several processes: put torchrun --nproc-per-node N -m
     (or accelerate launch -m) before minibert.
 
     \b

@@ -9,7 +9,14 @@ import torch
 
 from minibert.bert import BertModel
 from minibert.checkpoints import find_checkpoint
-from minibert.commands.flags import NEW, check_folder, flag, make_config, refuse
+from minibert.commands.flags import (
+    NEW,
+    check_folder,
+    flag,
+    from_start,
+    make_config,
+    refuse,
+)
 from minibert.config import BertConfig, read_config
 from minibert.corpus import text_files, write_corpus
 from minibert.data import leads, sentences
@@ -135,7 +142,7 @@ def run_pretrain(args: SimpleNamespace) -> None:
     )
     corpus = write_corpus(documents, tokenizer, own, config.max_length, pairs)
     pretrain(
-        model, tokenizer, corpus, config, args.folder,
+        model, tokenizer, corpus, from_start(config), args.folder,
         held_out=held_out, branch_from=args.branch_from,
     )  # fmt: skip
     if rank == 0:
