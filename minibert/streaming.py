@@ -3,20 +3,22 @@
 # Edit that, not this.
 """Pre-training on a stream of documents, which is never on disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from minibert.data import sentences
+from minibert.files import require
 from minibert.nsp import Corpus, build_corpus
 from minibert.pretraining import POOL, PretrainingConfig, PretrainingData
 from minibert.steps import Microbatch
 from minibert.tokens import Tokenizer
 
-__all__ = ["StreamedData"]
+__all__ = ["StreamedData", "open_stream"]
 
 
 class Stream(Protocol):
@@ -52,6 +54,41 @@ def join(parts: list[Corpus]) -> Corpus:
 
 
 READ = 100  # documents that are cut together
+KINDS = {"parquet": "parquet", "jsonl": "json", "json": "json", "csv": "csv"}
+
+
+def open_stream(names: Sequence[str]) -> Stream:
+    """Open files, or a data set of the hub, with `datasets`.
+
+    Args:
+        names: files that end with `.parquet`, `.jsonl`, `.json` or
+            `.csv`, packed (`.gz`) or not, or patterns of them; or
+            one data set, `allenai/c4:en` with its part.
+
+    Raises:
+        ValueError: names that are neither, or of two kinds.
+        FileNotFoundError: no such file.
+        ModuleNotFoundError: the extra `[stream]` is not installed.
+    """
+    require("stream", "datasets")
+    from datasets import load_dataset
+
+    ends = [
+        {one[1:] for one in Path(name).suffixes[-2:]} & KINDS.keys()
+        for name in names
+    ]
+    kinds = {KINDS[end] for found in ends for end in found}
+    how: dict[str, Any] = {"split": "train", "streaming": True}
+    if len(kinds) == 1 and all(ends):
+        files = [str(Path(name)) for name in names]
+        return load_dataset(*kinds, data_files=files, **how)
+    if kinds or len(names) != 1:
+        raise ValueError(
+            f"{', '.join(names)}: name files of one kind, "
+            f"{', '.join(KINDS)}, or one data set"
+        )
+    name, _, part = names[0].partition(":")
+    return load_dataset(name, part or None, **how)
 
 
 class StreamedData:

@@ -178,6 +178,7 @@ def train(
         model: gives an output with its losses as fields.
         batches: called with step, rank and world, gives this
             process's pieces of the step; the same ones each time.
+            If it has a `state_dict`, checkpoints hold that too.
         config: the run's numbers.
         folder: for the log (`log.jsonl`) and checkpoints; None
             keeps nothing.
@@ -212,7 +213,7 @@ def train(
     optimiser = make_optimiser(model, config)
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
-    run = open_run(folder, model, config, settings, branch_from)
+    run = open_run(folder, model, config, settings, branch_from, batches)
     start, log = 0, list[dict[str, float]]()
     if run:
         start, log = run.resume(model, optimiser, scaler)
@@ -268,6 +269,7 @@ def open_run(
     config: TrainingConfig,
     settings: Mapping[str, Any] | None,
     branch_from: str | Path | None,
+    batches: Batches,
 ) -> Run | None:
     """Open a run's folder, if there is to be one."""
     if folder is None:
@@ -278,7 +280,7 @@ def open_run(
     own = asdict(config) | dict(settings or {}) | begun
     for name in ("time_limit", "shard"):  # may differ when it goes on
         del own[name]
-    return Run(folder, own, own.pop("keep"), branch_from)
+    return Run(folder, own, own.pop("keep"), branch_from, batches)
 
 
 def read_line(

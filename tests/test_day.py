@@ -15,7 +15,13 @@ from safetensors.torch import load_file
 from test_training import CONFIG, Line, batches, weights
 
 from minibert.__main__ import main
+from minibert.bert import BertPreTrainedModel
+from minibert.config import BertConfig
+from minibert.mlm import BertForMaskedLM
+from minibert.pretraining import POOL, PretrainingConfig, pretrain
 from minibert.stopping import Stop, Stopped
+from minibert.streaming import StreamedData, open_stream
+from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, train
 
 LIMIT = 120  # seconds after which a process is hung; it takes a few
@@ -168,3 +174,148 @@ def test_two_processes_are_stopped_and_end_as_one_that_was_not(how, text, tmp_pa
         torch.testing.assert_close(files[1][name], tensor, atol=1e-3, rtol=0, msg=name)
     config = json.loads((tmp_path / "two" / "model" / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == ["BertForPreTraining"]
+
+
+STREAM = PretrainingConfig(
+    steps=70, batch_size=2, max_length=16, log_every=10, save_every=1000, task=None, bfloat16=False
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_pretrained("leads-4096")
+
+
+@pytest.fixture
+def files(tmp_path) -> list[str]:
+    """Two files of 60 documents: a row each, so that 70 steps of 2 are more than an epoch."""
+    for part in range(2):
+        rows = [{"text": f"The dog bit {part} {number} men."} for number in range(60)]
+        lines = "\n".join(map(json.dumps, rows)) + "\n"
+        (tmp_path / f"{part}.jsonl").write_text(lines, encoding="utf-8")
+    return [str(tmp_path / f"{part}.jsonl") for part in range(2)]
+
+
+def ids(data: StreamedData, step: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    return [row for piece in data(step, rank, world) for row in piece.inputs["input_ids"].tolist()]
+
+
+def model_of(tokenizer: Tokenizer) -> BertPreTrainedModel:
+    torch.manual_seed(0)
+    return BertForMaskedLM(BertConfig(
+        vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=16,
+    ))  # fmt: skip
+
+
+def test_a_stream_goes_on_where_it_was(files, tokenizer):
+    """From every step, in a new program as it were: through JSON, with another reader."""
+    first = StreamedData(open_stream(files), tokenizer, STREAM)
+    rows, states = [], []
+    for step in range(70):
+        rows.append(ids(first, step))
+        states.append(json.dumps(first.state_dict()))
+    assert json.loads(states[0])["stream"] is None and json.loads(states[-1])["step"] == 2 * POOL
+    for step in (0, 5, POOL - 1, POOL, 2 * POOL + 3):
+        again = StreamedData(open_stream(files), tokenizer, STREAM)
+        again.load_state_dict(json.loads(states[step]))
+        assert [ids(again, s) for s in range(step, 70)] == rows[step:]
+    with pytest.raises(ValueError, match="the stream is beyond step 3"):
+        first(3)
+
+
+def test_an_epoch_of_a_stream_takes_every_document(files, tokenizer):
+    data = StreamedData(open_stream(files), tokenizer, STREAM)
+    for step in range(2 * POOL):
+        data(step)
+    assert data.epoch == 1  # 128 rows of 120 documents
+    halves = [StreamedData(open_stream(files), tokenizer, STREAM) for _ in range(2)]
+    for step in (0, 1, 40):
+        data = StreamedData(open_stream(files), tokenizer, STREAM)
+        parts = [row for rank in range(2) for row in ids(halves[rank], step, rank, 2)]
+        assert sorted(parts) == sorted(ids(data, step))
+
+
+def test_a_run_on_a_stream_is_stopped_and_goes_on_exactly(files, tokenizer, tmp_path, monkeypatch):
+    def again(folder, stop=10**9):
+        data = StreamedData(open_stream(files), tokenizer, STREAM)
+        call = StreamedData.__call__
+
+        def told(self, step, rank=0, world=1):
+            if step == stop:
+                raise_here = signal.getsignal(signal.SIGTERM)
+                raise_here(signal.SIGTERM, None)
+            return call(self, step, rank, world)
+
+        monkeypatch.setattr(StreamedData, "__call__", told)
+        model = model_of(tokenizer)
+        try:
+            pretrain(model, tokenizer, data, STREAM, folder, progress=False)
+        except Stopped:
+            assert stop < STREAM.steps
+        monkeypatch.setattr(StreamedData, "__call__", call)
+        return weights(model)
+
+    whole = again(tmp_path / "whole")
+    again(tmp_path / "cut", stop=40)
+    state = json.loads((tmp_path / "cut/step-00000041/state.json").read_text(encoding="utf-8"))
+    assert state["data"]["step"] == POOL
+    assert again(tmp_path / "cut").equal(whole)
+
+
+def test_the_command_reads_a_stream(files, tmp_path, capsys):
+    small = [*SMALL, "--task", "words", "--stream"]
+    small[small.index("120")] = "3"
+    assert main(["pretrain", *files, str(tmp_path / "run"), *small]) == 0
+    assert (tmp_path / "run" / "model" / "config.json").exists()
+    assert not (tmp_path / "run" / "corpus").exists()
+    wrong = ["pretrain", *files, str(tmp_path / "other"), *small, "--text-field", "body"]
+    assert main(wrong) == 1
+    assert "a row has no 'body', but ['text']" in capsys.readouterr().err
+    assert main(["pretrain", files[0], "a.csv", str(tmp_path / "other"), *small]) == 1
+    assert "name files of one kind" in capsys.readouterr().err
+    words = ["pretrain", "leads", str(tmp_path / "other"), *small[:-1], "--text-field", "x"]
+    assert main(words) == 2
+    assert "--text-field needs --stream" in capsys.readouterr().err
+
+
+class Few:
+    """A stream of these rows, as simple as one can be."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    def __iter__(self):
+        return iter([{"text": text} for text in self.texts])
+
+    def set_epoch(self, epoch):
+        pass
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_a_stream_of_nothing_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="the stream has no documents"):
+        StreamedData(Few(), tokenizer, STREAM)(0)
+    with pytest.raises(ValueError, match="no document fills a row"):
+        StreamedData(Few("", " "), tokenizer, STREAM)(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("23:30:00", 84600), ("1-12:00:05", 129605), ("0:00:01", 1)]
+)
+def test_a_time_limit_is_read_as_clusters_write_it(text, seconds):
+    from minibert.commands.flags import duration
+
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", "1:60:00", "0:00:00", "24h", "-1:00:00"])
+def test_a_time_limit_that_is_none(text, tmp_path, capsys):
+    words = ["pretrain", "leads", str(tmp_path / "run"), "--steps", "1", "--time-limit", text]
+    assert main(words) == 2
+    assert "write hours, minutes and seconds, 23:30:00" in capsys.readouterr().err

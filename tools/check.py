@@ -21,7 +21,7 @@ PACKAGE = ROOT / "minibert"
 # the package's edges, which teach nothing about BERT: labels, folders, the hub, the web.
 BY_HAND = {
     "__init__.py", "__main__.py", "figures.py", "moved.py",
-    "labels.py", "search.py", "sentence_layout.py", "serving.py", "sharing.py",
+    "glue.py", "labels.py", "search.py", "sentence_layout.py", "serving.py", "sharing.py",
 }  # fmt: skip
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
@@ -32,8 +32,9 @@ FLOORS = [
     "sentence_layout", "sharing",
     "mlm", "nsp", "checkpoints", "steps", "stopping", "spreading", "training", "corpus",
     "pretraining", "streaming",  # training it
-    "classification", "labels", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
-    "sentences", "summaries", "rouge", "inside", "search", "serving", "exporting",  # using it
+    "classification", "labels", "glue", "tagging", "heads", "finetuning", "squad", "windows",
+    "spans", "qa", "sentences", "summaries", "rouge", "inside", "search", "serving",
+    "exporting",  # using it
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@
 | `flags` | what flags are made of, and how a command is run |
 | `texts` | `answer`, `summarize`, `embed`, `search`, `fill`, `classify`, `attention`, `models` |
 | `pretraining` | `pretrain` |
+| `benchmarks` | `glue` |
 | `questions` | `qa train`, `qa evaluate` |
 | `summaries` | `sentences evaluate` |
 | `serving` | `serve` |
