@@ -45,12 +45,11 @@ def log_of(run: Path) -> list[dict[str, Any]]:
 
 
 def start(run: Path, processes: list[str], *more: str) -> subprocess.Popen[str]:
-    """Start the command, in a session of its own."""
+    """Start the command."""
     command = [sys.executable, *processes, "-m", "minibert", "pretrain", "leads", str(run)]
     return subprocess.Popen(
         [*command, *WORDS, *more], env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        encoding="utf-8",
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, encoding="utf-8",
     )  # fmt: skip
 
 
@@ -65,7 +64,9 @@ def main() -> None:
         if running.poll() is not None:
             raise SystemExit(running.stderr.read())
         time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGKILL)
+    workers = Path(f"/proc/{running.pid}/task/{running.pid}/children")  # on Linux
+    for number in [*workers.read_text(encoding="utf-8").split(), running.pid]:
+        os.kill(int(number), signal.SIGKILL)
     running.communicate()
     killed = log_of(two)[-1]["step"]
 

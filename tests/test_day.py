@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.fsdp
 from safetensors.torch import load_file
 from test_training import CONFIG, Line, batches, weights
 
@@ -24,7 +26,8 @@ from minibert.streaming import StreamedData, open_stream
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, train
 
-LIMIT = 120  # seconds after which a process is hung; it takes a few
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 300  # seconds after which a process is hung; it takes a few
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -151,6 +154,8 @@ def test_two_processes_are_stopped_and_end_as_one_that_was_not(how, text, tmp_pa
     """The whole command: one process is told to stop, both do, and both go on."""
     words = ["pretrain", text, tmp_path / "two", *SMALL]
     if how == "shares":
+        if not hasattr(torch.distributed.fsdp, "fully_shard"):
+            pytest.skip("torch before 2.6")
         words += ["--shard", "yes"]
     running = start(2, *words)
     wait_for_step(tmp_path / "two", running)
@@ -305,6 +310,21 @@ def test_a_stream_of_nothing_is_refused(tokenizer):
         StreamedData(Few("", " "), tokenizer, STREAM)(0)
 
 
+def test_a_corpus_is_written_once_and_read_in_place(text, tmp_path, capsys):
+    cut = ["--task", "words", "--max-length", "32"]
+    assert main(["corpus", str(text), str(tmp_path / "cut"), *cut]) == 0
+    assert "40 rows in" in capsys.readouterr().out
+    small = [*SMALL, "--task", "words"]
+    small[small.index("120")] = "3"
+    for name, source in {"a": text, "b": tmp_path / "cut"}.items():
+        assert main(["pretrain", str(source), str(tmp_path / name), *small]) == 0
+    a, b = ([line["loss"] for line in log_of(tmp_path / name)] for name in "ab")
+    assert a == b and not (tmp_path / "b" / "corpus").exists()
+    wrong = ["pretrain", str(tmp_path / "cut"), str(tmp_path / "c"), *small[:-2]]
+    assert main(wrong) == 2
+    assert "was written without pairs: give both commands" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("23:30:00", 84600), ("1-12:00:05", 129605), ("0:00:01", 1)]
 )
@@ -319,3 +339,31 @@ def test_a_time_limit_that_is_none(text, tmp_path, capsys):
     words = ["pretrain", "leads", str(tmp_path / "run"), "--steps", "1", "--time-limit", text]
     assert main(words) == 2
     assert "write hours, minutes and seconds, 23:30:00" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["marks", "records"])
+def test_a_record_says_who_on_what_how_long_and_how_good(kind):
+    kept = json.loads((ROOT / "results" / "day.json").read_text(encoding="utf-8"))
+    names = [one["name"] for one in kept["marks"] + kept["records"]]
+    assert len(set(names)) == len(names)
+    for one in kept[kind]:
+        for name in ("name", "model", "machine", "metric", "source"):
+            assert isinstance(one[name], str) and one[name], (one["name"], name)
+        assert 0 < one["hours"] <= 24, one["name"]
+        if one["figure"] is None:  # a source that gives words alone
+            assert kind == "marks" and one["said"]
+        else:
+            assert 0 < one["figure"] <= 100, one["name"]
+        published = re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", one["source"])
+        made = re.match(r"(python|torchrun|accelerate|minibert) ", one["source"])
+        assert published if kind == "marks" else made, one["name"]
+        for file in re.findall(r"experiments/\w+\.py", one["source"]):
+            assert (ROOT / file).is_file()
+
+
+def test_the_whole_command_was_killed_and_stopped_on_the_leads():
+    """What experiments/day.py recorded."""
+    kept = json.loads((ROOT / "results" / "day.json").read_text(encoding="utf-8"))
+    (one,) = [one for one in kept["records"] if one["name"] == "leads, two processes"]
+    assert 0 < one["killed_at"] < one["steps"] and 0 < one["stopped_at"] < one["steps"]
+    assert one["loss_gap"] < 1e-4

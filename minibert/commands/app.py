@@ -24,6 +24,7 @@ from minibert.commands.flags import (
     positive_int,
     row,
     share,
+    task,
     yes_no,
 )
 
@@ -278,6 +279,29 @@ def new_model_options(command: Decorated) -> Decorated:
     return command
 
 
+@app.command(cls=Command, short_help="cut text for pretrain, once")
+@click.argument("text", nargs=-1, required=True)
+@click.argument("folder", type=PATH)
+@click.option("--whole-lines", is_flag=True, help="as in pretrain")
+@click.option("--vocabulary", default=NEW["vocabulary"],
+              help=f"a tokenizer's name or folder (default: {NEW['vocabulary']})")  # fmt: skip
+@number("--max-length", row, 128, "tokens in a row")
+@click.option("--task", type=Read(task), default="next",
+              help="as in pretrain: words fills rows without pairs (default: next)")  # fmt: skip
+@click.pass_context
+def corpus(ctx: click.Context, /, **_: Any) -> None:
+    """Cut TEXT into rows of ids in FOLDER, which pretrain then takes as its text.
+
+    For text so large that pretrain should not cut it at every start, and in every process.
+
+    \b
+    minibert corpus my-texts my-corpus --vocabulary minilm
+    """
+    from minibert.commands import pretraining
+
+    pretraining.run_corpus(arguments(ctx))
+
+
 @app.command(
     cls=Command,
     numbers=pretraining_numbers,
@@ -310,11 +334,11 @@ def new_model_options(command: Decorated) -> Decorated:
 def pretrain(ctx: click.Context, /, **_: Any) -> None:
     """Train a model on TEXT, and keep the run in FOLDER.
 
-    TEXT is 'leads', a folder of .txt files, or several; see --stream. It learns from masked
-    words and sentence pairs or, with --task words, from masked words alone. The same command
-    again goes on from the last checkpoint. SIGTERM, SIGUSR1 and --time-limit end it with a
-    checkpoint and the exit code 75. Several processes: put torchrun --nproc-per-node N -m
-    (or accelerate launch -m) before minibert.
+    TEXT is 'leads', a folder of .txt files, or several; or what the command corpus wrote; or
+    see --stream. It learns from masked words and sentence pairs or, with --task words, from
+    masked words alone. The same command again goes on from the last checkpoint. SIGTERM,
+    SIGUSR1 and --time-limit end it with a checkpoint and the exit code 75. Several processes:
+    put torchrun --nproc-per-node N -m (or accelerate launch -m) before minibert.
 
     \b
     minibert pretrain my-texts my-run --steps 2000 --learning-rate 0.001 --warmup 100

@@ -19,7 +19,7 @@ from minibert.commands.flags import (
     refuse,
 )
 from minibert.config import BertConfig, read_config
-from minibert.corpus import text_files, write_corpus
+from minibert.corpus import open_corpus, read_header, text_files, write_corpus
 from minibert.data import leads, sentences
 from minibert.files import find_folder
 from minibert.mlm import BertForMaskedLM
@@ -120,11 +120,36 @@ def read_text(name: str, split: str = "train", whole_lines: bool = False) -> Ite
     return text_files(name, whole_lines=whole_lines)
 
 
+def is_corpus(texts: tuple[str, ...]) -> bool:
+    """Whether the text is a corpus that was written before."""
+    return len(texts) == 1 and (Path(texts[0]) / "corpus.json").is_file()
+
+
+def run_corpus(args: SimpleNamespace) -> None:
+    """Do `minibert corpus`."""
+    tokenizer = Tokenizer.from_pretrained(args.vocabulary)
+    check_folder(args.folder)
+    documents = chain.from_iterable(
+        read_text(name, whole_lines=args.whole_lines) for name in args.text
+    )
+    made = write_corpus(documents, tokenizer, args.folder, args.max_length, args.task is not None)
+    print(f"{len(made.tokens):,} tokens, {len(made.chunks):,} rows in {args.folder}")
+
+
 def prepare(
     args: SimpleNamespace, tokenizer: Tokenizer, config: PretrainingConfig, folder: Path
 ) -> tuple[Corpus, Corpus | None]:
-    """Write the corpus of the texts, and of what is held out of the leads."""
+    """Write the corpus of the texts, and of what is held out of the leads.
+
+    A text that is a corpus itself, of `minibert corpus`, is opened where it lies.
+    """
     held_out, pairs = None, config.task is not None
+    if is_corpus(args.text):
+        header = read_header(Path(args.text[0]) / "corpus.json")
+        if header.get("pairs", True) != pairs:
+            refuse(f"{args.text[0]} was written {'without' if pairs else 'with'} pairs: "
+                   "give both commands the same --task")  # fmt: skip
+        return open_corpus(args.text[0], tokenizer, config.max_length), None
     if "leads" in args.text:
         unseen = read_text("leads", "dev")
         held_out = write_corpus(unseen, tokenizer, folder / "dev", config.max_length, pairs)
@@ -146,7 +171,7 @@ def run_pretrain(args: SimpleNamespace) -> None:
     tokenizer = Tokenizer.from_pretrained(args.start or args.vocabulary or NEW["vocabulary"])
     stream = open_stream(args.text) if args.stream else None
     for name in args.text:  # a text that is not there, before the others are read
-        if name != "leads" and not stream:
+        if name != "leads" and not stream and not is_corpus(args.text):
             next(text_files(name), None)
     model = make_model(args, tokenizer, config)
     check_folder(args.folder)
@@ -166,7 +191,8 @@ def run_pretrain(args: SimpleNamespace) -> None:
         held_out=held_out, branch_from=args.branch_from,
     )  # fmt: skip
     if rank == 0:
-        rest = "" if stream else f"; {args.folder / 'corpus*'} may be deleted"
+        own = [*args.folder.glob("corpus*")]
+        rest = f"; {', '.join(map(str, own))} may be deleted" if own else ""
         print(f"The model is in {args.folder / 'model'}{rest}")
     if rank == 0 and args.start and args.train_last is not None:
         save_trained(model, args.folder / "trained", args.start)
