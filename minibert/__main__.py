@@ -21,10 +21,11 @@ def kept(folder: Path | None) -> str:
     """Say where what was done so far is."""
     if folder is None:
         return "nothing was written"
-    found = sorted(folder.glob("step-*"))
+    found = [*folder.glob("step-*"), *folder.glob("*/step-*")]  # of GLUE, a run for each task
     if not found:
         return f"{folder} holds no checkpoint yet (see --save-every)"
-    return f"the last checkpoint is {found[-1]}"
+    last = max(found, key=lambda path: (path.stat().st_mtime, path))
+    return f"the last checkpoint is {last}"
 
 
 def explain(error: click.ClickException) -> str:

@@ -108,9 +108,8 @@ class StreamedData:
         field: of a row, that holds the text.
 
     Raises:
-        KeyError: a row without that field.
-        ValueError: a stream without documents, or with none that
-            is long enough.
+        ValueError: when it is read, a row without that field; a
+            stream without documents, or with none long enough.
     """
 
     def __init__(
@@ -143,7 +142,7 @@ class StreamedData:
             empty = True
             for row in self.stream:
                 if self.field not in row:
-                    raise KeyError(
+                    raise ValueError(
                         f"a row has no {self.field!r}, but {[*row]}"
                     )
                 self.epoch, empty = epoch, False

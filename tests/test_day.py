@@ -313,7 +313,7 @@ def test_a_stream_of_nothing_is_refused(tokenizer):
 def test_a_corpus_is_written_once_and_read_in_place(text, tmp_path, capsys):
     cut = ["--task", "words", "--max-length", "32"]
     assert main(["corpus", str(text), str(tmp_path / "cut"), *cut]) == 0
-    assert "40 rows in" in capsys.readouterr().out
+    assert "80 rows in" in capsys.readouterr().out
     small = [*SMALL, "--task", "words"]
     small[small.index("120")] = "3"
     for name, source in {"a": text, "b": tmp_path / "cut"}.items():
