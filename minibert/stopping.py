@@ -13,8 +13,6 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 
-from minibert.steps import processes
-
 __all__ = ["Stop", "Stopped"]
 
 SIGNALS = ("SIGTERM", "SIGUSR1")  # Windows has the first alone
@@ -34,17 +32,21 @@ class Stop:
     Args:
         time_limit: seconds from now; None for no limit.
         listen: False to leave the signals alone.
+        world: how many processes there are, all of which make one.
 
     Raises:
         ValueError: a limit where a stop would lose everything.
 
     >>> with Stop(3600.0) as stop:
-    ...     stop.told(world=1)
+    ...     stop.told()
     False
     """
 
     def __init__(
-        self, time_limit: float | None = None, listen: bool = True
+        self,
+        time_limit: float | None = None,
+        listen: bool = True,
+        world: int = 1,
     ) -> None:
         if time_limit is not None and not listen:
             raise ValueError(
@@ -54,7 +56,9 @@ class Stop:
         main = threading.current_thread() is threading.main_thread()
         self.signals = SIGNALS if listen and main else ()
         self.before: dict[int, Any] = {}
-        self.why = ""
+        self.why, self.group = "", None
+        if world > 1:  # by the processors: no GPU is waited for
+            self.group = dist.new_group(backend="gloo")
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Note a signal: a step is not interrupted."""
@@ -71,21 +75,21 @@ class Stop:
         """Put back what listened before."""
         for number, handler in self.before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+        if self.group is not None:
+            dist.destroy_process_group(self.group)
 
-    def told(self, world: int) -> bool:
+    def told(self) -> bool:
         """Whether any of the processes was told; all must ask."""
         if not self.why and time.monotonic() >= self.end:
             self.why = "the time limit"
-        told = bool(self.why)
-        if world > 1:
-            flag = torch.tensor(int(told), device=processes().device)
-            dist.all_reduce(flag, dist.ReduceOp.MAX)
-            told = bool(flag.item())
-        return told
+        flag = torch.tensor(int(bool(self.why)))
+        if self.group is not None:
+            dist.all_reduce(flag, dist.ReduceOp.MAX, self.group)
+        return bool(flag)
 
-    def leave(self, done: int, world: int) -> NoReturn:
+    def leave(self, done: int) -> NoReturn:
         """Wait until the checkpoint is written, and end the run."""
-        if world > 1:  # a launcher kills the others when one ends
-            dist.barrier()
+        if self.group is not None:  # a launcher kills the others
+            dist.barrier(self.group)  # when one has ended
         why = self.why or "another process"
         raise Stopped(f"stopped by {why} after step {done}")

@@ -218,7 +218,7 @@ def train(
     if run:
         start, log = run.resume(model, optimiser, scaler)
     own = spread(model, optimiser, config, world)
-    meter, stop = Meter(), Stop(config.time_limit, run is not None)
+    meter, stop = Meter(), Stop(config.time_limit, run is not None, world)
     shown = progress_bar(config, start, progress and rank == 0)
     with torch.random.fork_rng(), shown, stop:
         for step in range(start, config.steps):
@@ -236,7 +236,7 @@ def train(
             own.optimiser.zero_grad(set_to_none=True)
             meter.add(losses, pieces)
             done = step + 1
-            told = stop.told(world) and done < config.steps
+            told = stop.told() and done < config.steps
             line = read_line(done, config, meter, own.inner, evaluate, told)
             log += [line] if line else []
             show(shown, line)
@@ -247,7 +247,7 @@ def train(
                 if rank == 0:
                     run.save(done, model, optimiser, scaler)
             if told:
-                stop.leave(done, world)
+                stop.leave(done)
     own.collect()
     model.eval()
     return log

@@ -76,7 +76,7 @@ def test_the_time_limit_ends_a_run_and_may_change(tmp_path, monkeypatch):
 
 
 def test_the_last_step_needs_no_stop(tmp_path, monkeypatch):
-    monkeypatch.setattr(Stop, "told", lambda self, world: True)
+    monkeypatch.setattr(Stop, "told", lambda self: True)
     config = TrainingConfig(steps=1, batch_size=12)
     log = train(Line(), lambda s, r, w: batches(s), config, tmp_path, progress=False)
     assert log[-1]["step"] == 1
