@@ -21,10 +21,11 @@ def kept(folder: Path | None) -> str:
     """Say where what was done so far is."""
     if folder is None:
         return "nothing was written"
-    found = sorted(folder.glob("step-*"))
+    found = [*folder.glob("step-*"), *folder.glob("*/step-*")]  # of GLUE, a run for each task
     if not found:
         return f"{folder} holds no checkpoint yet (see --save-every)"
-    return f"the last checkpoint is {found[-1]}"
+    last = max(found, key=lambda path: (path.stat().st_mtime, path))
+    return f"the last checkpoint is {last}"
 
 
 def explain(error: click.ClickException) -> str:
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it is done. With one line: 1 when something is wrong, 2
-        when it is the flags, 130 when it was stopped from the keyboard.
+        when it is the flags, 75 when a run was stopped by a signal or
+        its time limit and can go on, 130 when from the keyboard.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     run = SimpleNamespace(folder=None)
@@ -59,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, text = 130, f"stopped; {kept(run.folder)}"
         if "step-" in text:
             text += "; the same command goes on from there"
+    except InterruptedError as error:  # Stopped; 75 is EX_TEMPFAIL, "try again"
+        code, text = 75, f"{error}; {kept(run.folder)}; the same command goes on from there"
     except click.FileError as error:
         code, text = 1, error.format_message()
     except click.ClickException as error:

@@ -43,6 +43,8 @@ class Run:
         keep: how many checkpoints stay.
         branch_from: another run's checkpoint, which this one starts
             from while it has none; `BRANCHED` settings may differ.
+        data: where the rows come from; where it has a `state_dict`,
+            as a stream does, that is saved too.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class Run:
         settings: Mapping[str, Any],
         keep: int = 2,
         branch_from: str | Path | None = None,
+        data: Any = None,
     ) -> None:
-        self.folder, self.keep = Path(folder), keep
+        self.folder, self.keep, self.data = Path(folder), keep, data
         self.log = self.folder / LOG
         text = json.dumps(dict(settings), default=lambda x: x.item())  # numpy's
         self.settings = json.loads(text)
@@ -86,6 +89,7 @@ class Run:
             self.check_settings(state["config"])
             try:
                 put_state(tensors, state, model, optimiser, scaler)
+                self.put_data(state)
             except ValueError as error:
                 broken.append(f"{path} {brief(error)}")
                 continue
@@ -128,6 +132,7 @@ class Run:
         check_branch(origin, step, state["config"], self.settings)
         try:
             put_state(tensors, state, model, optimiser, scaler)
+            self.put_data(state)
         except ValueError as error:
             raise ValueError(f"{origin} {error}") from None
         lines = read_lines(origin.parent / LOG, step)
@@ -138,6 +143,13 @@ class Run:
             self.write_log(lines)
             self.save(step, model, optimiser, scaler)
         return step, log
+
+    def put_data(self, state: dict[str, Any]) -> None:
+        """Let a stream go on where a checkpoint says."""
+        if hasattr(self.data, "load_state_dict"):
+            if not isinstance(state.get("data"), dict):
+                raise ValueError("does not say where its stream was")
+            self.data.load_state_dict(state["data"])
 
     def check_settings(self, saved: dict[str, Any]) -> None:
         """Refuse to go on with a run of other settings."""
@@ -208,6 +220,8 @@ class Run:
                 "step": step, "config": self.settings,
                 "scaler": scaler.state_dict(),
             }  # fmt: skip
+            if hasattr(self.data, "state_dict"):
+                state["data"] = self.data.state_dict()
             text = json.dumps(state, indent=1) + "\n"
             (aside / STATE).write_text(text, encoding="utf-8")
             for file in (aside / TENSORS, aside / STATE, aside):

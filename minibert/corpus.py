@@ -85,6 +85,7 @@ def write_corpus(
             "max_length": max_length,
             "vocabulary": vocabulary_digest(tokenizer),
             "dtype": str(token_type(tokenizer)),
+            "pairs": pairs,
         }
         text = json.dumps(header, indent=1) + "\n"
         (aside / "corpus.json").write_text(text, encoding="utf-8")

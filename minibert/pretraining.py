@@ -43,7 +43,7 @@ from minibert.nsp import (
 )
 from minibert.steps import Microbatch, processes, split_step
 from minibert.tokens import Tokenizer
-from minibert.training import TrainingConfig, train
+from minibert.training import Batches, TrainingConfig, train
 from minibert.weights import base_weights
 
 __all__ = [
@@ -397,7 +397,7 @@ def save_trained(
 def pretrain(
     model: BertForPreTraining | BertForMaskedLM,
     tokenizer: Tokenizer,
-    corpus: Corpus,
+    corpus: Corpus | Batches,
     config: PretrainingConfig,
     folder: str | Path | None = None,
     *,
@@ -410,7 +410,8 @@ def pretrain(
     Args:
         model: `BertForMaskedLM` where `config.task` is None.
         tokenizer: the one that made the corpus.
-        corpus: of `build_corpus` or `open_corpus`.
+        corpus: of `build_corpus` or `open_corpus`; or a
+            `StreamedData`.
         config: the run's numbers.
         folder: for the log, the checkpoints and, at the end, the
             model with its tokenizer in `model/`; None keeps nothing.
@@ -454,7 +455,11 @@ def pretrain(
             f"max_length is {config.max_length}, but the model ends at "
             f"{sizes.max_position_embeddings}"
         )
-    data = PretrainingData(corpus, tokenizer, config)
+    data: Batches = (
+        PretrainingData(corpus, tokenizer, config)
+        if isinstance(corpus, Corpus)
+        else corpus
+    )
     evaluate = None
     if held_out is not None:
         fixed = replace(config, seed=0, accumulate=1)
@@ -463,10 +468,12 @@ def pretrain(
     settings: dict[str, Any] = {
         "model": json.loads(sizes.to_json()),
         "trained": [n for n, p in model.named_parameters() if p.requires_grad],
-        "corpus": {name: len(part) for name, part in corpus._asdict().items()},
         "vocabulary": vocabulary_digest(tokenizer),
     }
-    if folder is not None:
+    if isinstance(corpus, Corpus):
+        sizes_of = {name: len(part) for name, part in corpus._asdict().items()}
+        settings["corpus"] = sizes_of
+    if isinstance(corpus, Corpus) and folder is not None:
         settings["digest of the corpus"] = digest(
             np.ascontiguousarray(part).data for part in corpus
         )

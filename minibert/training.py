@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from minibert.checkpoints import Run, weights_digest
 from minibert.moved import moved
+from minibert.spreading import spread
 from minibert.steps import (
     Microbatch,
     backward,
@@ -32,6 +32,7 @@ from minibert.steps import (
     processes,
     seed_step,
 )
+from minibert.stopping import Stop
 
 __all__ = ["TrainingConfig", "train"]
 
@@ -62,6 +63,10 @@ class TrainingConfig:
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
         keep: how many checkpoints stay, the newest.
+        time_limit: seconds after which a run with a folder saves a
+            checkpoint and stops; None for no limit.
+        shard: give each of several processes a part of all weights,
+            gradients and means, not a copy (FSDP).
 
     Raises:
         ValueError: a number that makes no run.
@@ -85,6 +90,8 @@ class TrainingConfig:
     evaluate_every: int = 500
     save_every: int = 500
     keep: int = 2
+    time_limit: float | None = None
+    shard: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
@@ -98,11 +105,10 @@ class TrainingConfig:
             raise ValueError(
                 f"warmup is {self.warmup}, not 0 to {self.steps} steps"
             )
-        for name in ("learning_rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"{name} must be positive, not {getattr(self, name)}"
-                )
+        for name in ("learning_rate", "clip", "time_limit"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive, not {value}")
         for name in ("weight_decay", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(
@@ -175,6 +181,7 @@ def train(
         model: gives an output with its losses as fields.
         batches: called with step, rank and world, gives this
             process's pieces of the step; the same ones each time.
+            If it has a `state_dict`, checkpoints hold that too.
         config: the run's numbers.
         folder: for the log (`log.jsonl`) and checkpoints; None
             keeps nothing.
@@ -201,6 +208,8 @@ def train(
         OSError: a checkpoint could not be written; the one before
             is whole.
         FloatingPointError: the loss is not a number.
+        Stopped: with a folder, after SIGTERM, SIGUSR1 or the time
+            limit, and a checkpoint to go on from.
 
     >>> from minibert import BertConfig, BertForMaskedLM
     >>> sizes = BertConfig(vocab_size=99, num_hidden_layers=1)
@@ -219,36 +228,42 @@ def train(
     optimiser = make_optimiser(model, config)
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
-    run = open_run(folder, model, config, settings, branch_from)
+    run = open_run(folder, model, config, settings, branch_from, batches)
     start, log = 0, list[dict[str, float]]()
     if run:
         start, log = run.resume(model, optimiser, scaler)
-    wrapped = wrap(model, config.compile, world)
-    meter = Meter()
+    own = spread(model, optimiser, config, world)
+    meter, stop = Meter(), Stop(config.time_limit, run is not None, world)
     shown = progress_bar(config, start, progress and rank == 0)
-    with torch.random.fork_rng(), shown:
+    with torch.random.fork_rng(), shown, stop:
         for step in range(start, config.steps):
             if enough and enough(log):
                 break
             seed_step(config.seed, step, rank)
-            for group in optimiser.param_groups:
+            for group in own.optimiser.param_groups:
                 group["lr"] = config.rate(step)
             pieces = batches(step, rank, world)
-            losses = backward(wrapped, pieces, world, precision)
-            scaler.unscale_(optimiser)
-            clip_grad_norm_(model.parameters(), config.clip)
-            scaler.step(optimiser)
+            losses = backward(own.model, pieces, world, precision)
+            scaler.unscale_(own.optimiser)
+            clip_grad_norm_(own.model.parameters(), config.clip)
+            scaler.step(own.optimiser)
             scaler.update()
-            optimiser.zero_grad(set_to_none=True)
+            own.optimiser.zero_grad(set_to_none=True)
             meter.add(losses, pieces)
             done = step + 1
-            line = read_line(done, config, meter, model, evaluate)
+            told = stop.told() and done < config.steps
+            line = read_line(done, config, meter, own.inner, evaluate, told)
             log += [line] if line else []
             show(shown, line)
             if run and rank == 0:
                 run.write(line)
-                if is_due(done, config.save_every, config):
+            if run and (told or is_due(done, config.save_every, config)):
+                own.collect()
+                if rank == 0:
                     run.save(done, model, optimiser, scaler)
+            if told:
+                stop.leave(done)
+    own.collect()
     model.eval()
     return log
 
@@ -269,6 +284,7 @@ def open_run(
     config: TrainingConfig,
     settings: Mapping[str, Any] | None,
     branch_from: str | Path | None,
+    batches: Batches,
 ) -> Run | None:
     """Open a run's folder, if there is to be one."""
     if folder is None:
@@ -277,13 +293,9 @@ def open_run(
         return None
     begun: dict[str, Any] = {"starting weights": weights_digest(model)}
     own = asdict(config) | dict(settings or {}) | begun
-    return Run(folder, own, own.pop("keep"), branch_from)
-
-
-def wrap(model: nn.Module, compiled: bool, world: int) -> nn.Module:
-    """Compile a model, and spread it over processes, where asked."""
-    wrapped: Any = torch.compile(model) if compiled else model
-    return DistributedDataParallel(wrapped) if world > 1 else wrapped
+    for name in ("time_limit", "shard"):  # may differ when it goes on
+        del own[name]
+    return Run(folder, own, own.pop("keep"), branch_from, batches)
 
 
 def read_line(
@@ -292,15 +304,18 @@ def read_line(
     meter: Meter,
     model: nn.Module,
     evaluate: Evaluate | None,
+    last: bool,
 ) -> dict[str, float]:
     """Make the log's line of a step; empty where none is due.
+
+    It is due after the last step before a stop, too.
 
     Raises:
         FloatingPointError: a loss that is not a number.
     """
     line: dict[str, float] = {}
     every = (config.save_every, config.log_every)
-    if any(is_due(done, number, config) for number in every):
+    if last or any(is_due(done, number, config) for number in every):
         line = meter.read(processes().world) | {"rate": config.rate(done - 1)}
         if not math.isfinite(sum(line.values())):
             raise FloatingPointError(f"after step {done}: {line}")

@@ -816,6 +816,7 @@ EXCEPTIONS = {
     "cards.models": "reads the models' cards, and no weights",
     "exporting.export": "computes on the CPU, as it says, on a copy of what lies elsewhere",
     "sentence_layout.save_sentence_model": "writes files",
+    "spreading.spread": "of one process gives back what it got; test_day runs two on the CPU",
     "sharing.push_to_hub": "writes files and sends them",
     "sharing.model_card": "writes a text",
     "serving.make_app": "calls the functions on strings",

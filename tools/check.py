@@ -21,8 +21,8 @@ PACKAGE = ROOT / "minibert"
 # the package's edges, which teach nothing about BERT: labels, folders, the hub, the web.
 BY_HAND = {
     "__init__.py", "__main__.py", "figures.py", "moved.py",
-    "labels.py", "limits.py", "queueing.py", "search.py", "sentence_layout.py", "serving.py",
-    "sharing.py",
+    "glue.py", "labels.py", "limits.py", "queueing.py", "search.py", "sentence_layout.py",
+    "serving.py", "sharing.py",
 }  # fmt: skip
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
@@ -31,9 +31,11 @@ FLOORS = [
     "batching", "tokens", "config", "cards", "exported", "loading",
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",
     "sentence_layout", "sharing",
-    "mlm", "nsp", "checkpoints", "steps", "training", "corpus", "pretraining",  # training it
-    "classification", "labels", "tagging", "heads", "finetuning", "squad", "windows", "spans", "qa",
-    "sentences", "summaries", "rouge", "inside", "search", "queueing", "limits", "serving",
+    "mlm", "nsp", "checkpoints", "steps", "stopping", "spreading", "training", "corpus",
+    "pretraining", "streaming",  # training it
+    "classification", "labels", "glue", "tagging", "heads", "finetuning", "squad", "windows",
+    "spans", "qa", "sentences", "summaries", "rouge", "inside", "search", "queueing",
+    "limits", "serving",
     "exporting",  # using it
 ]  # fmt: skip
 

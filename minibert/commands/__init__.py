@@ -5,7 +5,8 @@
 | `app` | every command with its flags; imports nothing that computes |
 | `flags` | what flags are made of, and how a command is run |
 | `texts` | `answer`, `summarize`, `embed`, `search`, `fill`, `classify`, `attention`, `models` |
-| `pretraining` | `pretrain` |
+| `pretraining` | `corpus`, `pretrain` |
+| `benchmarks` | `glue` |
 | `questions` | `qa train`, `qa evaluate` |
 | `summaries` | `sentences evaluate` |
 | `serving` | `serve` |

@@ -24,6 +24,7 @@ from minibert.commands.flags import (
     positive_int,
     row,
     share,
+    task,
     yes_no,
 )
 
@@ -278,6 +279,29 @@ def new_model_options(command: Decorated) -> Decorated:
     return command
 
 
+@app.command(cls=Command, short_help="cut text for pretrain, once")
+@click.argument("text", nargs=-1, required=True)
+@click.argument("folder", type=PATH)
+@click.option("--whole-lines", is_flag=True, help="as in pretrain")
+@click.option("--vocabulary", default=NEW["vocabulary"],
+              help=f"a tokenizer's name or folder (default: {NEW['vocabulary']})")  # fmt: skip
+@number("--max-length", row, 128, "tokens in a row")
+@click.option("--task", type=Read(task), default="next",
+              help="as in pretrain: words fills rows without pairs (default: next)")  # fmt: skip
+@click.pass_context
+def corpus(ctx: click.Context, /, **_: Any) -> None:
+    """Cut TEXT into rows of ids in FOLDER, which pretrain then takes as its text.
+
+    For text so large that pretrain should not cut it at every start, and in every process.
+
+    \b
+    minibert corpus my-texts my-corpus --vocabulary minilm
+    """
+    from minibert.commands import pretraining
+
+    pretraining.run_corpus(arguments(ctx))
+
+
 @app.command(
     cls=Command,
     numbers=pretraining_numbers,
@@ -288,6 +312,11 @@ def new_model_options(command: Decorated) -> Decorated:
 @click.option("--whole-lines", is_flag=True,
               help="a line of a .txt file is a sentence (default: paragraphs "
               "are joined, then cut into sentences)")  # fmt: skip
+@click.option("--stream", is_flag=True,
+              help="TEXT is files (.parquet, .jsonl, .json, .csv) or a data set of the hub, "
+              "read while it trains")  # fmt: skip
+@click.option("--text-field", default="text",
+              help="with --stream: what holds the text in a row (default: text)")  # fmt: skip
 @click.option("--start", help="weights to go on from: a name or folder "
               "(default: a model from nothing)")  # fmt: skip
 @click.option("--train-last", type=Read(natural), metavar="N",
@@ -305,10 +334,11 @@ def new_model_options(command: Decorated) -> Decorated:
 def pretrain(ctx: click.Context, /, **_: Any) -> None:
     """Train a model on TEXT, and keep the run in FOLDER.
 
-    TEXT is 'leads', a folder of .txt files, or several. It learns from masked words and
-    sentence pairs or, with --task words, from masked words alone. The same command again
-    goes on from the last checkpoint. Several processes: put torchrun --nproc-per-node N -m
-    (or accelerate launch -m) before minibert.
+    TEXT is 'leads', a folder of .txt files, or several; or what the command corpus wrote; or
+    see --stream. It learns from masked words and sentence pairs or, with --task words, from
+    masked words alone. The same command again goes on from the last checkpoint. SIGTERM,
+    SIGUSR1 and --time-limit end it with a checkpoint and the exit code 75. Several processes:
+    put torchrun --nproc-per-node N -m (or accelerate launch -m) before minibert.
 
     \b
     minibert pretrain my-texts my-run --steps 2000 --learning-rate 0.001 --warmup 100
@@ -316,6 +346,47 @@ def pretrain(ctx: click.Context, /, **_: Any) -> None:
     from minibert.commands import pretraining
 
     pretraining.run_pretrain(arguments(ctx))
+
+
+def glue_numbers() -> Iterator[click.Option]:
+    """Give the flags of GLUE's runs."""
+    from minibert.training import TrainingConfig
+
+    without = ("steps", "warmup", "learning_rate", "batch_size", "evaluate_every")
+    return options(TrainingConfig, *without)
+
+
+@app.command(
+    cls=Command,
+    numbers=glue_numbers,
+    several="--tasks",
+    short_help="fine-tune a model on GLUE's tasks, and measure it",
+)
+@click.argument("data", type=PATH)
+@click.argument("folder", type=PATH)
+@click.option("--start", default="minilm",
+              help="weights to begin with: a name or folder (default: minilm)")  # fmt: skip
+@click.option("--tasks", multiple=True,
+              help="CoLA, SST-2, ..., one or more (default: those that DATA has)")  # fmt: skip
+@number("--epochs", positive, 3.0, "passes over the rows")
+@number("--learning-rate", positive, 5e-5, "the highest one")
+@number("--batch-size", positive_int, 32, "rows in a step")
+@number("--warmup-share", share, 0.06, "of the steps: those in which the rate rises")
+@number("--max-length", row, 128, "tokens in a row")
+@click.pass_context
+def glue(ctx: click.Context, /, **_: Any) -> None:
+    """Fine-tune a model on GLUE's tasks in DATA, measure each on its dev set.
+
+    DATA holds a folder for each task, DATA/CoLA/train.tsv and so on, as GLUE ships them. Each
+    task's run is kept in FOLDER, and the scores in FOLDER/glue.json. The average is that of
+    eight tasks, without WNLI.
+
+    \b
+    minibert glue glue_data my-scores --start my-run/model
+    """
+    from minibert.commands import benchmarks
+
+    benchmarks.run_glue(arguments(ctx))
 
 
 @app.group(no_args_is_help=False, short_help="answer questions: train, evaluate")

@@ -8,8 +8,9 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from inspect import cleandoc
 from io import TextIOWrapper
 from pathlib import Path
@@ -33,6 +34,7 @@ NEW: dict[str, Any] = {  # a model from nothing; another has its own
     "initializer_range": None,  # 1 / sqrt(hidden size)
     "dropout": 0.1,
 }
+STARTED = time.monotonic()  # of the command, but for reading Python
 DATA = ("leadqa", "squad", "squad-all")
 
 
@@ -108,6 +110,16 @@ share = number(float, "number from 0 to 1", lambda x: 0 <= x <= 1)
 some = number(float, "number above 0, at most 1", lambda x: 0 < x <= 1)
 not_all = number(float, "number of 0 or more, below 1", lambda x: 0 <= x < 1)
 
+def duration(text: str) -> float:
+    """Read "23:30:00", or "1-12:00:00" with days, as seconds."""
+    found = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,4}):([0-5]\d):([0-5]\d)", text)
+    days, hours, minutes, seconds = (int(x or 0) for x in found.groups()) if found else [0] * 4
+    whole = ((24 * days + hours) * 60 + minutes) * 60 + seconds
+    if not whole:
+        raise ValueError(f"{text!r} is no time: write hours, minutes and seconds, 23:30:00")
+    return float(whole)
+
+
 READ: dict[object, Callable[[str], object]] = {  # by a field's type
     int: positive_int,
     float: positive,
@@ -121,9 +133,12 @@ READ |= {  # or, where that is not enough, by its name
     "mask_probability": some,
     "max_length": row,  # [CLS] a [SEP] b [SEP]
     "task": task,
+    "time_limit": duration,
 }
 SAID = {  # what a docstring says in Python's words
     "bfloat16": "yes or no: compute products in it (default: as the hardware does best)",
+    "time_limit": "stop after so long, 23:30:00, with a checkpoint to go on from, and end "
+    "with 75 (default: no limit)",
     "task": "next, order, or words for masked words alone (default: next)",
 }
 
@@ -164,6 +179,14 @@ def make_config(kind: type[Config], args: SimpleNamespace, **more: Any) -> Confi
         return kind(**(given | more))
     except (TypeError, ValueError) as error:
         refuse(str(error))
+
+
+def from_start(config: Config) -> Config:
+    """Count a run's time limit from the start of the command, not from now."""
+    if config.time_limit is None:
+        return config
+    left = config.time_limit - (time.monotonic() - STARTED)
+    return replace(config, time_limit=max(left, 1e-9))  # to stop after one step
 
 
 def check_folder(folder: Path) -> None:

@@ -3,18 +3,27 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 
 from minibert.bert import BertModel
 from minibert.checkpoints import find_checkpoint
-from minibert.commands.flags import NEW, check_folder, flag, make_config, refuse
+from minibert.commands.flags import (
+    NEW,
+    check_folder,
+    flag,
+    from_start,
+    make_config,
+    refuse,
+)
 from minibert.config import BertConfig, read_config
-from minibert.corpus import text_files, write_corpus
+from minibert.corpus import open_corpus, read_header, text_files, write_corpus
 from minibert.data import leads, sentences
 from minibert.files import find_folder
 from minibert.mlm import BertForMaskedLM
+from minibert.nsp import Corpus
 from minibert.pretraining import (
     BertForPreTraining,
     PretrainingConfig,
@@ -24,6 +33,7 @@ from minibert.pretraining import (
     train_last,
 )
 from minibert.steps import processes
+from minibert.streaming import StreamedData, open_stream
 from minibert.tokens import Tokenizer
 
 __all__: list[str] = []
@@ -41,6 +51,10 @@ def check_flags(args: SimpleNamespace) -> None:
                 refuse(f"{flag(name)} is of a model from nothing: {args.start} has its own")
     if args.stack and args.layers is None:
         refuse("--stack needs --layers: how many there shall be")
+    if args.stream and args.whole_lines:
+        refuse("--whole-lines is of .txt files: a stream's rows hold documents")
+    if "text_field" in args.given and not args.stream:
+        refuse("--text-field needs --stream")
     if "evaluate_every" in args.given and "leads" not in args.text:
         refuse("--evaluate-every needs the text 'leads': of others no part is held out")
 
@@ -106,6 +120,46 @@ def read_text(name: str, split: str = "train", whole_lines: bool = False) -> Ite
     return text_files(name, whole_lines=whole_lines)
 
 
+def is_corpus(texts: tuple[str, ...]) -> bool:
+    """Whether the text is a corpus that was written before."""
+    return len(texts) == 1 and (Path(texts[0]) / "corpus.json").is_file()
+
+
+def run_corpus(args: SimpleNamespace) -> None:
+    """Do `minibert corpus`."""
+    tokenizer = Tokenizer.from_pretrained(args.vocabulary)
+    check_folder(args.folder)
+    documents = chain.from_iterable(
+        read_text(name, whole_lines=args.whole_lines) for name in args.text
+    )
+    made = write_corpus(documents, tokenizer, args.folder, args.max_length, args.task is not None)
+    print(f"{len(made.tokens):,} tokens, {len(made.chunks):,} rows in {args.folder}")
+
+
+def prepare(
+    args: SimpleNamespace, tokenizer: Tokenizer, config: PretrainingConfig, folder: Path
+) -> tuple[Corpus, Corpus | None]:
+    """Write the corpus of the texts, and of what is held out of the leads.
+
+    A text that is a corpus itself, of `minibert corpus`, is opened where it lies.
+    """
+    held_out, pairs = None, config.task is not None
+    if is_corpus(args.text):
+        header = read_header(Path(args.text[0]) / "corpus.json")
+        if header.get("pairs", True) != pairs:
+            refuse(f"{args.text[0]} was written {'without' if pairs else 'with'} pairs: "
+                   "give both commands the same --task")  # fmt: skip
+        return open_corpus(args.text[0], tokenizer, config.max_length), None
+    if "leads" in args.text:
+        unseen = read_text("leads", "dev")
+        held_out = write_corpus(unseen, tokenizer, folder / "dev", config.max_length, pairs)
+    documents = chain.from_iterable(
+        read_text(name, whole_lines=args.whole_lines) for name in args.text
+    )
+    corpus = write_corpus(documents, tokenizer, folder, config.max_length, pairs)
+    return corpus, held_out
+
+
 def run_pretrain(args: SimpleNamespace) -> None:
     """Do `minibert pretrain`."""
     check_flags(args)
@@ -115,8 +169,9 @@ def run_pretrain(args: SimpleNamespace) -> None:
     if args.start is not None:
         check_start(args.start, config.max_length, None if args.stack else args.layers)
     tokenizer = Tokenizer.from_pretrained(args.start or args.vocabulary or NEW["vocabulary"])
+    stream = open_stream(args.text) if args.stream else None
     for name in args.text:  # a text that is not there, before the others are read
-        if name != "leads":
+        if name != "leads" and not stream and not is_corpus(args.text):
             next(text_files(name), None)
     model = make_model(args, tokenizer, config)
     check_folder(args.folder)
@@ -125,21 +180,20 @@ def run_pretrain(args: SimpleNamespace) -> None:
         print(config)
         print(model.config)
         print(f"{world} process(es) on {device}")
-    held_out, pairs = None, config.task is not None
-    own = args.folder / (f"corpus-{rank}" if world > 1 else "corpus")
-    if "leads" in args.text:
-        unseen = read_text("leads", "dev")
-        held_out = write_corpus(unseen, tokenizer, own / "dev", config.max_length, pairs)
-    documents = chain.from_iterable(
-        read_text(name, whole_lines=args.whole_lines) for name in args.text
-    )
-    corpus = write_corpus(documents, tokenizer, own, config.max_length, pairs)
+    if stream:
+        held_out = None
+        corpus: Corpus | StreamedData = StreamedData(stream, tokenizer, config, args.text_field)
+    else:
+        name = f"corpus-{rank}" if world > 1 else "corpus"
+        corpus, held_out = prepare(args, tokenizer, config, args.folder / name)
     pretrain(
-        model, tokenizer, corpus, config, args.folder,
+        model, tokenizer, corpus, from_start(config), args.folder,
         held_out=held_out, branch_from=args.branch_from,
     )  # fmt: skip
     if rank == 0:
-        print(f"The model is in {args.folder / 'model'}; {own} may be deleted")
+        own = [*args.folder.glob("corpus*")]
+        rest = f"; {', '.join(map(str, own))} may be deleted" if own else ""
+        print(f"The model is in {args.folder / 'model'}{rest}")
     if rank == 0 and args.start and args.train_last is not None:
         save_trained(model, args.folder / "trained", args.start)
         tokenizer.save_pretrained(args.folder / "trained")

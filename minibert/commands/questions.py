@@ -13,6 +13,7 @@ from minibert.commands.flags import (
     DATA,
     check_file,
     check_folder,
+    from_start,
     load_trained,
     make_config,
     refuse,
@@ -81,7 +82,7 @@ def run_qa_train(args: SimpleNamespace) -> None:
     if processes().rank == 0:
         print(config)
         print(f"{len(questions):,} questions, {len(rows):,} rows")
-    fine_tune(model, tokenizer, rows, config, args.folder, evaluate=measure)
+    fine_tune(model, tokenizer, rows, from_start(config), args.folder, evaluate=measure)
     if args.freeze_embeddings and processes().rank == 0:
         save_trained(model, args.folder / "trained", args.start)
         tokenizer.save_pretrained(args.folder / "trained")
