@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it takes a second to import
     import torch
     from torch import Tensor
 
-__all__ = ["IGNORE", "Batch", "collate"]
+__all__ = ["IGNORE", "Batch", "collate", "pack", "unpack"]
 
 
 def by_name(fields: tuple[Any, ...], key: Any) -> Any:
@@ -240,6 +240,52 @@ def lay_rows(
         kind = KINDS.get(array.dtype.kind, array.dtype)
         batch[name] = array.astype(kind, copy=False)
     return batch
+
+
+def pack(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave the padding out: one row (1, P) of all P real tokens.
+
+    The mask stays (B, S), one row for each text, and tells a model
+    where the texts begin and end: each attends to itself alone, at
+    positions from 0. What is a number for each text stays, too.
+
+    Args:
+        batch: tensors or arrays, `attention_mask` among them.
+
+    Returns:
+        The same names. What a model then gives for each token has
+        the shape (1, P, ...): see `unpack`.
+
+    >>> rows = [{"input_ids": [2, 7, 3]}, {"input_ids": [2, 3]}]
+    >>> pack(collate(rows, pad_id=0))["input_ids"].tolist()
+    [[2, 7, 3, 2, 3]]
+    """
+    mask = batch["attention_mask"]
+    real, out = mask != 0, dict(batch)
+    for name, x in batch.items():
+        of_tokens = x.shape == mask.shape and "float" not in str(x.dtype)
+        if of_tokens and name != "attention_mask":
+            out[name] = x[real][None]
+    return out
+
+
+def unpack(x: "Tensor", attention_mask: "Tensor") -> "Tensor":
+    """Give each text a row again: (1, P, ...) -> (B, S, ...).
+
+    Where the mask (B, S) is 0, so is what comes out.
+
+    Raises:
+        ValueError: `x` is of another row than the mask.
+    """
+    real = attention_mask != 0
+    if x.shape[:2] != (1, int(real.sum())):
+        raise ValueError(
+            f"x is {tuple(x.shape)}, and the mask has "
+            f"{int(real.sum())} ones: no packed row of these texts"
+        )
+    out = x.new_zeros(*real.shape, *x.shape[2:])
+    out[real] = x[0]
+    return out
 
 
 def collate(

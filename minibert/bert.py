@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minibert.attention import padding_mask
+from minibert.attention import Packing, find_packing, padding_mask
 from minibert.batching import by_name
 from minibert.config import BertConfig, read_config
 from minibert.embeddings import Embeddings
@@ -136,7 +136,9 @@ class BertPreTrainedModel(nn.Module):
             if isinstance(module, BertPreTrainedModel):
                 module.checkpointing = None
 
-    def run_layer(self, layer: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+    def run_layer(
+        self, layer: nn.Module, x: Tensor, mask: Tensor | Packing | None
+    ) -> Tensor:
         """Run a layer on `x` (B, S, H), for gradients in either way."""
         if self.checkpointing is None or not self.training:
             out: Tensor = layer(x, mask)
@@ -348,7 +350,8 @@ class BertModel(BertPreTrainedModel):
             input_ids: (B, S).
             attention_mask: 1 where a token is real, (B, S); or
                 (B, S, S), what each query may see, where one
-                row holds several texts.
+                row holds several texts. The mask (B, S) of
+                texts that `pack` made one row of: see there.
             token_type_ids: (B, S) segments; 0 where absent.
             position_ids: (B, S); 0, 1, 2, ... where absent.
             inputs_embeds: (B, S, H) in place of `input_ids`.
@@ -360,11 +363,15 @@ class BertModel(BertPreTrainedModel):
             TypeError, ValueError, IndexError: see `Embeddings`
                 and `padding_mask`; a mask that does not fit.
         """
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        packing = find_packing(attention_mask, given)
+        if packing is not None and position_ids is None:
+            position_ids = packing.positions  # from 0 in each text
         x = self.embeddings(
             input_ids, token_type_ids, position_ids, inputs_embeds
         )  # (B, S, H)
-        mask = None
-        if attention_mask is not None:
+        mask: Tensor | Packing | None = packing
+        if attention_mask is not None and packing is None:
             check_mask_shape(attention_mask, x)
             mask = padding_mask(attention_mask)  # (B, 1, 1 or S, S)
         states, maps = [x], []
@@ -377,7 +384,8 @@ class BertModel(BertPreTrainedModel):
                 states.append(x)
         pooled = None
         if self.pooler is not None:
-            pooled = torch.tanh(self.pooler(x[:, 0]))  # (B, H)
+            first = packing.first(x) if packing else x[:, 0]
+            pooled = torch.tanh(self.pooler(first))  # (B, H)
         return BertOutput(
             x,
             pooled,

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from minibert.batching import IGNORE, Row, collate
+from minibert.batching import IGNORE, Row, collate, pack
 from minibert.bert import BertPreTrainedModel
 from minibert.checkpoints import digest
 from minibert.classification import to_python
@@ -159,6 +159,8 @@ class FineTuningData:
             labels = batch.get("labels", torch.empty(0))
             if labels.ndim == 2 and not labels.is_floating_point():
                 count = int((labels != IGNORE).sum())  # of tokens
+            if self.config.packed:
+                batch = pack(batch)
             pieces.append(Microbatch(batch, {"loss": count * real}))
         return pieces
 
@@ -242,10 +244,12 @@ def predict(
     rows: Sequence[Row],
     pad_id: int,
     batch_size: int = 32,
+    packed: bool = False,
 ) -> list[Tensor]:
     """Give a head's logits for each row, in the rows' order.
 
-    Rows of like length are computed together.
+    Rows of like length are computed together; without padding where
+    `packed` is true.
 
     Returns:
         For each row (C,), or (S, C) where tokens are scored.
@@ -256,7 +260,7 @@ def predict(
     >>> predict(model, [{"input_ids": [2, 7, 3]}], pad_id=0)[0].shape
     torch.Size([3, 2])
     """
-    logits = score_rows(model, rows, pad_id, batch_size)
+    logits = score_rows(model, rows, pad_id, batch_size, packed)
     return [torch.from_numpy(scores) for scores in logits]
 
 

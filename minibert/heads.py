@@ -15,6 +15,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minibert.attention import find_packing
 from minibert.bert import BertModel, BertPreTrainedModel
 from minibert.classification import (
     SINGLE,
@@ -286,7 +287,8 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
         Args:
             input_ids: (B, N, S), a row for each choice; the next
-                three likewise.
+                three likewise. What `pack` made of them: (1, P), and
+                a mask (B, N, S).
             attention_mask: (B, N, S).
             token_type_ids: (B, N, S).
             position_ids: (B, N, S).
@@ -300,13 +302,19 @@ class BertForMultipleChoice(BertPreTrainedModel):
                 shape or range.
         """
         given = input_ids, attention_mask, token_type_ids, position_ids
-        if any(x is not None and x.ndim != 3 for x in given):
+        ranks = {x.ndim for x in given if x is not None}
+        whole = input_ids if attention_mask is None else attention_mask
+        packed = whole.ndim == 3 and input_ids.ndim == 2
+        if ranks != {3} and not packed:
             shapes = [x if x is None else tuple(x.shape) for x in given]
             raise ValueError(
                 f"ids and mask must be (B, N, S), not {shapes}: one "
                 "question is ids[None]"
             )
-        rows = [x if x is None else x.flatten(0, 1) for x in given]
+        rows = [
+            x if x is None or x.ndim == 2 else x.flatten(0, 1)
+            for x in given
+        ]
         output = self.bert(
             *rows,
             output_hidden_states=output_hidden_states,
@@ -314,7 +322,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         )
         pooled = self.dropout(output.pooler_output)  # (B N, H)
         scores = self.classifier(pooled)  # (B N, 1)
-        logits = scores.view(input_ids.shape[:2])  # (B, N)
+        logits = scores.view(whole.shape[:2])  # (B, N)
         loss = None
         if labels is not None:
             loss = class_loss(logits, labels)
@@ -371,7 +379,9 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             position_ids: (B, S).
             start_positions: (B,) the column of the answer's first
                 token; 0, that of [CLS], where there is none.
-            end_positions: (B,) the column of its last token.
+            end_positions: (B,) the column of its last token. The
+                loss of a packed row sees no padding; that of a
+                padded one does, as in `transformers`.
             output_hidden_states: as in `BertModel`.
             output_attentions: as in `BertModel`.
 
@@ -389,8 +399,9 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         start, end = scores.unbind(-1)  # (B, S) each
         loss = None
         if start_positions is not None or end_positions is not None:
-            first = position_loss(start, start_positions, "start")
-            last = position_loss(end, end_positions, "end")
+            packing = find_packing(attention_mask, input_ids)
+            first = position_loss(start, start_positions, "start", packing)
+            last = position_loss(end, end_positions, "end", packing)
             loss = (first + last) / 2
         return QuestionAnsweringOutput(
             loss, start, end, *output[2:]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from minibert.batching import Row, lay_rows
+from minibert.batching import Row, lay_rows, pack, unpack
 from minibert.checks import check_whole
 from minibert.exported import (
     ExportedModel,
@@ -230,25 +230,55 @@ def row_length(model: Any, max_length: int | None = None) -> int:
 
 
 def compute(
-    model: Any, rows: Sequence[Row], pad_id: int, **options: Any
+    model: Any, rows: Sequence[Row], pad_id: int, packed: bool = False, **options: Any
 ) -> tuple[Any, Any]:
     """Run a model on rows, without gradients.
+
+    Args:
+        model: in torch, or exported.
+        rows: what it is called with.
+        pad_id: the id of [PAD].
+        packed: compute no padding; see `pack`.
+        **options: for the model.
 
     Returns:
         What it gives, and the rows' attention mask (B, S): tensors
         on its device, or arrays of an exported model.
+
+    Raises:
+        ValueError: an exported model, and `packed`.
     """
     batch = lay_rows(rows, pad_id)
     if isinstance(model, ExportedModel):
+        if packed:
+            raise ValueError(
+                f"{model.file} was exported, and takes padded rows alone: leave "
+                "packed out, or load the model in torch"
+            )
         output = model(**batch, **options)  # type: ignore[arg-type]
         return output, batch["attention_mask"]
     import torch
 
+    size = int(batch["attention_mask"].sum())
+    packed = packed and len(rows) > 1  # one has no padding
     tensors = {
-        name: torch.from_numpy(x).to(model.device) for name, x in batch.items()
+        name: torch.from_numpy(x).to(model.device)
+        for name, x in (pack(batch) if packed else batch).items()
     }
+    mask = tensors["attention_mask"]
     with torch.no_grad():
-        return model(**tensors, **options), tensors["attention_mask"]
+        output = model(**tensors, **options)
+    return unpack_output(output, mask, size) if packed else output, mask
+
+
+def unpack_output(output: Any, mask: "torch.Tensor", size: int) -> Any:
+    """Do `unpack` to all that a model gives for each of `size` tokens."""
+    if isinstance(output, tuple):
+        parts = [unpack_output(part, mask, size) for part in output]
+        return type(output)(*parts) if hasattr(output, "_fields") else tuple(parts)
+    if output is None or output.shape[:2] != (1, size):
+        return output
+    return unpack(output, mask)
 
 
 def to_numpy(values: Any) -> NDArray[np.float32]:
@@ -260,11 +290,11 @@ def to_numpy(values: Any) -> NDArray[np.float32]:
 
 
 def score_rows(
-    model: Any, rows: Sequence[Row], pad_id: int, batch_size: int = 32
+    model: Any, rows: Sequence[Row], pad_id: int, batch_size: int = 32, packed: bool = False
 ) -> list[NDArray[np.float32]]:
     """Give a head's logits for each row, in the rows' order.
 
-    Rows of similar length are computed together.
+    Rows of similar length are computed together, packed where asked.
 
     Returns:
         For each row (C,), or (S, C) where tokens are scored.
@@ -277,7 +307,7 @@ def score_rows(
             {k: x for k, x in rows[i].items() if k != "labels"}
             for i in chosen
         ]
-        output, _ = compute(model, without, pad_id)
+        output, _ = compute(model, without, pad_id, packed)
         for i, scores in zip(chosen, to_numpy(output.logits), strict=True):
             size = len(rows[i]["input_ids"])
             out[i] = scores[:size] if scores.ndim == 2 else scores

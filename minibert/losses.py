@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minibert.attention import Packing
 from minibert.batching import IGNORE
 from minibert.device import can_look
 
@@ -87,8 +88,10 @@ def class_loss(
     return mean_loss(logits, labels)
 
 
-def position_loss(scores: Tensor, positions: Tensor | None, which: str) -> Tensor:
-    """Do as `class_loss` over the columns of `scores` (B, S).
+def position_loss(
+    scores: Tensor, positions: Tensor | None, which: str, packing: Packing | None = None
+) -> Tensor:
+    """Do as `class_loss` over the columns of `scores`: (B, S), or packed (1, P).
 
     Raises:
         TypeError, IndexError: as there.
@@ -97,4 +100,7 @@ def position_loss(scores: Tensor, positions: Tensor | None, which: str) -> Tenso
     name = f"{which}_positions"
     if positions is None:
         raise ValueError(f"{name} is missing: the loss needs both ends")
+    if packing is not None:  # (N, S), where padding has no chance
+        lowest = torch.finfo(scores.dtype).min
+        scores = packing.pad(scores).masked_fill(~packing.mask, lowest)
     return class_loss(scores, positions, name, ": where the answer is cut off, give 0")

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minibert.batching import pack
 from minibert.bert import BertModel, BertPreTrainedModel, Kind
 from minibert.checkpoints import digest
 from minibert.config import BertConfig
@@ -290,6 +291,8 @@ class PretrainingData:
             if self.config.task is not None:
                 size = len(own["labels"])
                 counts["next_sentence_loss"] = size * real
+            if self.config.packed:
+                own = pack(own)
             pieces.append(Microbatch(own, counts))
         return pieces
 

@@ -57,6 +57,7 @@ def answer_all(
     max_length: int = 384,
     doc_stride: int | None = None,
     batch_size: int = 32,
+    packed: bool = False,
 ) -> list[Answer]: ...
 
 
@@ -72,6 +73,7 @@ def answer_all(
     max_length: int = 384,
     doc_stride: int | None = None,
     batch_size: int = 32,
+    packed: bool = False,
 ) -> Iterator[Answer]: ...
 
 
@@ -86,6 +88,7 @@ def answer_all(
     max_length: int = 384,
     doc_stride: int | None = None,
     batch_size: int = 32,
+    packed: bool = False,
 ) -> list[Answer] | Iterator[Answer]:
     """Answer many questions; what is right is not looked at.
 
@@ -103,6 +106,7 @@ def answer_all(
         max_length: as in `cut_windows`, at most the model's own.
         doc_stride: as there.
         batch_size: windows at a time.
+        packed: compute no padding, as in `embed`.
 
     Returns:
         One for each question, in their order: a list; an iterator
@@ -131,7 +135,7 @@ def answer_all(
         return stream(questions, lambda some: answer_all(
             some, model=(bert, tokenizer), threshold=threshold, others=others,
             longest=longest, max_length=max_length, doc_stride=doc_stride,
-            batch_size=batch_size,
+            batch_size=batch_size, packed=packed,
         ))  # fmt: skip
     for number, question in enumerate(questions):
         if not isinstance(question, Question):
@@ -145,7 +149,7 @@ def answer_all(
     ]
 
     def score(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        output, _ = compute(bert, rows, tokenizer.pad_id)
+        output, _ = compute(bert, rows, tokenizer.pad_id, packed)
         return to_numpy(output.start_logits), to_numpy(output.end_logits)
 
     results = read_windows(

@@ -56,6 +56,8 @@ class TrainingConfig:
         bfloat16: compute products in it; False in float32, None in
             what the hardware is made for, `best_dtype`.
         compile: compile the model first.
+        packed: leave out the padding, as `minibert.batching.pack`:
+            of batches of unlike lengths, less is computed.
         log_every: steps between two lines of the log.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
@@ -78,6 +80,7 @@ class TrainingConfig:
     seed: int = 0
     bfloat16: bool | None = None
     compile: bool = False
+    packed: bool = False
     log_every: int = 50
     evaluate_every: int = 500
     save_every: int = 500

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert.attention import (
+    Packing,
     SelfAttention,
     attend,
     attention,
@@ -96,7 +97,7 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None
+        self, x: Tensor, mask: Tensor | Packing | None = None
     ) -> Tensor:
         """Encode `x` (B, S, H); True in `mask` may look."""
         x = self.norm1(x + self.dropout(self.attention(x, mask)))
@@ -132,7 +133,9 @@ class Encoder(nn.Module):
             for _ in range(layers)
         )
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | Packing | None = None
+    ) -> Tensor:
         """Encode `x` (B, S, H) -> (B, S, H) through every layer."""
         for layer in self.layers:
             x = layer(x, mask)
