@@ -81,7 +81,7 @@ def test_exercises(text: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setitem(os.environ, name, value)
     nb = read(text)
     found = exercises(nb)
-    assert 3 <= len(found) <= 5
+    assert 3 <= len(found) <= 6
     assert len({solution for _, solution in found}) == len(found)
     hold(text.stem, nb.cells, tried(found))
 
