@@ -56,7 +56,7 @@ def read_answer(page: Page) -> tuple[str, float, float]:
     figure = page.locator("[data-live=ask]")
     row = figure.locator(".answers li").first.inner_text()
     share = float(re.search(r"([\d.]+) %$", row.strip())[1]) / 100
-    took = float(figure.locator("p[role=status]").inner_text().removesuffix(" ms"))
+    took = float(re.search(r"([\d.]+) ms", figure.locator("form > p[role=status]").inner_text())[1])
     return figure.locator("mark").inner_text(), share, took
 
 

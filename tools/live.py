@@ -1,18 +1,16 @@
 """What the page Ask the page computes with: made from the models here, once.
 
-    python tools/live.py        write them to _build/live
+    python tools/live.py        write it to _build/live
 
-As an extension of Sphinx it puts them into the site, beside what lies in book/site/live. They
-are made again when something changed of which they are made: a model, the modules that
-export it, the data, or this file.
+tools/askpage.py puts it into the site, beside the scripts of book/site/live. It is made again
+when something changed of which it is made: a model, the modules that export it, the data, or
+this file.
 """
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
-import html
 import json
 import re
 import shutil
@@ -23,10 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 from source import ROOT
-from sphinx.application import Sphinx
 
 CACHE = ROOT / "_build" / "live"
 RUNTIME = ROOT / "book" / "vendor" / "onnxruntime"
@@ -174,13 +170,19 @@ def make(folder: Path) -> None:
     (folder / "files.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
+def imported(name: str, found: set[Path]) -> set[Path]:
+    """The file of a module of the package, and those of all that it imports there."""
+    path = ROOT / "minibert" / f"{name}.py"
+    if path.is_file() and path not in found:
+        found.add(path)
+        for other in re.findall(r"^ *from minibert\.(\w+) import", path.read_text("utf-8"), re.M):
+            imported(other, found)
+    return found
+
+
 def fingerprint() -> str:
     """A hash of all that the files are made of."""
-    import minibert.exporting
-    import minibert.sentences  # noqa: F401
-
-    modules = [one for name, one in sys.modules.items() if name.startswith("minibert.")]
-    inputs = {Path(str(one.__file__)) for one in modules} | {Path(__file__)}
+    inputs = imported("exporting", imported("sentences", {Path(__file__)}))
     for name in ("minilm-qa", "leads-small"):
         inputs |= {*(ROOT / "minibert" / "models" / name).iterdir()}
     inputs |= {*RUNTIME.iterdir()}
@@ -200,46 +202,6 @@ def cached() -> Path:
         make(CACHE)
         mark.write_text(now, encoding="utf-8")
     return CACHE
-
-
-def picture(chapter: str, alt: str) -> tuple[bytes, str]:
-    """A chapter's picture whose alternative text begins so, and that text."""
-    nb = nbformat.read(ROOT / "book" / f"{chapter}.ipynb", as_version=4)
-    for cell in nb.cells:
-        for output in cell.get("outputs", []):
-            said = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-            if said.startswith(alt):
-                return base64.b64decode(output["data"]["image/png"]), said
-    raise LookupError(f"no picture of {chapter} is said to be {alt!r}")
-
-
-def hang(app: Sphinx, name: str, source: list[str]) -> None:
-    """Put the chapters' pictures where a figure does not run."""
-
-    def tag(found: re.Match[str]) -> str:
-        chapter, alt = found.groups()
-        file = Path(app.outdir) / "live" / f"{chapter}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        content, said = picture(chapter, alt)
-        file.write_bytes(content)
-        return f'<img loading="lazy" src="../live/{file.name}" alt="{html.escape(said)}">'
-
-    if name == "book/ask":
-        source[0] = re.sub(r'<img data-from="(\S+): ([^"]+)">', tag, source[0])
-
-
-def add(app: Sphinx, error: Exception | None) -> None:
-    """Put the files into the site that was built."""
-    if error is None and app.builder.format == "html":
-        for path in [*cached().glob("*.gz"), CACHE / "files.json"]:
-            shutil.copy2(path, Path(app.outdir) / "live" / path.name)
-
-
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Let Sphinx know."""
-    app.connect("source-read", hang)
-    app.connect("build-finished", add)
-    return {"parallel_read_safe": True}
 
 
 if __name__ == "__main__":

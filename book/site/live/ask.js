@@ -10,6 +10,9 @@ import { Tokenizer } from "./tokenizer.js";
 const CONTEXT = "The Danube is the second-longest river in Europe. It rises in the Black Forest "
   + "of Germany, flows through ten countries, more than any other river in the world, and ends "
   + "in the Black Sea. Four capitals lie on it: Vienna, Bratislava, Budapest and Belgrade.";
+const QUESTION = "Where does the Danube end?";
+const SENTENCE = "The Danube is a ___ that flows into the Black Sea.";
+const QUERY = "an animal that lives under water and is very clever";
 const MOST = 94; // tokens of a sentence with a blank: the small model's positions, less two
 const FOUND = 5; // leads, and words for a blank
 
@@ -60,7 +63,8 @@ const figure = ({ root, manifest, part, verb, fields, open, compute }) => {
 
   const name = () => {
     const size = totalBytes(manifest, missing(manifest, part));
-    button.textContent = opened || !size ? verb : `Load ${megabytes(size)}, then ${verb.toLowerCase()}`;
+    const loading = `Load ${megabytes(size)}, then ${verb.toLowerCase()}`;
+    button.textContent = opened || !size ? verb : loading;
   };
 
   const load = async () => {
@@ -87,7 +91,7 @@ const figure = ({ root, manifest, part, verb, fields, open, compute }) => {
       await nextFrame();
       const begun = performance.now();
       const shown = await compute(opened);
-      status.textContent = `${Math.round(performance.now() - begun)} ms`;
+      status.textContent = `Computed in ${Math.round(performance.now() - begun)} ms.`;
       results.replaceChildren(...shown);
     } catch (error) {
       bar.hidden = true;
@@ -109,7 +113,8 @@ const keepOffline = async (manifest, part) => {
   await navigator.serviceWorker.register(`${top}offline.js`, { scope: top });
   const { active } = await navigator.serviceWorker.ready;
   const seen = performance.getEntriesByType("resource").map((one) => one.name);
-  const loaded = [...manifest.runtime, ...manifest.parts[part]].map((n) => address(manifest.files[n]));
+  const loaded = [...manifest.runtime, ...manifest.parts[part]]
+    .map((name) => address(manifest.files[name]));
   const page = location.href.replace(/[#?].*/, "");
   const channel = new MessageChannel();
   channel.port1.onmessage = () => { document.documentElement.dataset.offline = part; };
@@ -120,7 +125,7 @@ const keepOffline = async (manifest, part) => {
 /** The question and its text. */
 const ask = (root, manifest) => {
   const context = make("textarea", { rows: 7, value: CONTEXT, required: true });
-  const question = make("input", { type: "text", value: "Where does the Danube end?", required: true });
+  const question = make("input", { type: "text", required: true, value: QUESTION });
 
   const compute = async ({ run, tokenizer }) => {
     const text = context.value;
@@ -166,13 +171,13 @@ const drawAnswers = (text, answers) => {
 
 /** A sentence with a blank, and who looks at whom in it. */
 const fill = (root, manifest) => {
-  const sentence = make("input", {
-    type: "text", required: true, value: "The Danube is a ___ that flows into the Black Sea.",
-  });
+  const sentence = make("input", { type: "text", required: true, value: SENTENCE });
 
   const compute = async ({ run, tokenizer }) => {
     const { ids, tokens } = tokenizer.encode(sentence.value.replace(/_+/g, " [MASK] "));
-    if (!ids.length || ids.length > MOST) throw new Error(`The sentence has ${ids.length} tokens, not 1 to ${MOST}.`);
+    if (!ids.length || ids.length > MOST) {
+      throw new Error(`The sentence has ${ids.length} tokens, not 1 to ${MOST}.`);
+    }
     const row = [tokenizer.cls, ...ids, tokenizer.sep];
     const output = await run({ ids: row, types: row.map(() => 0) });
     const maps = Object.entries(output).filter(([name]) => name !== "logits").map(([, map]) => map);
@@ -204,7 +209,7 @@ const drawWords = ({ data, dims }, place, tokenizer) => {
 const drawAttention = (tokens, maps, first) => {
   const size = tokens.length;
   const heads = maps[0].dims[1];
-  const numbers = (count) => Array.from({ length: count }, (_, i) => new Option(String(i), String(i)));
+  const numbers = (count) => Array.from({ length: count }, (_, i) => new Option(`${i}`, `${i}`));
   const layer = make("select", { onchange: () => paint() }, ...numbers(maps.length));
   const head = make("select", { onchange: () => paint() }, ...numbers(heads));
   const said = make("p", { className: "said", aria: { role: "status" } });
@@ -227,22 +232,27 @@ const drawAttention = (tokens, maps, first) => {
   };
   paint();
   return [
-    make("p", {}, "Who looks at whom? Choose a token; the darker another, the more it is looked at."),
-    make("div", { className: "line" }, make("label", {}, "layer ", layer), make("label", {}, "head ", head)),
+    make("p", {}, "Who looks at whom? Choose a token: the stronger another one's colour, "
+      + "the more the chosen one looks at it."),
+    make("div", { className: "line" },
+      make("label", {}, "layer ", layer), make("label", {}, "head ", head)),
     make("p", { className: "tokens" }, ...words), said,
   ];
 };
 
 /** The leads that mean something similar. */
 const search = (root, manifest) => {
-  const query = make("input", { type: "text", required: true, value: "an animal that lives under water and is very clever" });
+  const query = make("input", { type: "text", required: true, value: QUERY });
 
   const compute = async ({ run, tokenizer, leads, vectors }) => {
     const ids = [tokenizer.cls, ...tokenizer.encode(query.value).ids.slice(0, 254), tokenizer.sep];
-    const { last_hidden_state: states } = await run({ ids, types: ids.map(() => 0) }, ["last_hidden_state"]);
-    const vector = meanPool(states);
-    return [make("ol", { className: "leads" }, ...nearest(vector, vectors, FOUND).map(({ i, cosine }) =>
-      make("li", {}, make("b", {}, leads[i][0]), ` ${cosine.toFixed(2)}`, make("br", {}), leads[i][1])))];
+    const output = await run({ ids, types: ids.map(() => 0) }, ["last_hidden_state"]);
+    const found = nearest(meanPool(output.last_hidden_state), vectors, FOUND);
+    const rows = found.map(({ i, cosine }) => {
+      const [title, text] = leads[i];
+      return make("li", {}, make("b", {}, title), ` ${cosine.toFixed(2)}`, make("br", {}), text);
+    });
+    return [make("ol", { className: "leads" }, ...rows)];
   };
   figure({
     root, manifest, part: "search", verb: "Search", compute,
@@ -250,12 +260,16 @@ const search = (root, manifest) => {
     open: async () => {
       const run = await openModel(manifest, "minilm.onnx", true);
       const vectors = new Int8Array((await bytes("vectors.bin")).buffer);
-      return { run, vectors, tokenizer: new Tokenizer(await json("minilm.json")), leads: await json("leads.json") };
+      const tokenizer = new Tokenizer(await json("minilm.json"));
+      return { run, tokenizer, vectors, leads: await json("leads.json") };
     },
   });
 };
 
-/** The mean of the tokens' vectors. @param {{data: Float32Array, dims: number[]}} states (1, S, H) */
+/**
+ * The mean of the tokens' vectors.
+ * @param {{data: Float32Array, dims: number[]}} states (1, S, H)
+ */
 const meanPool = ({ data, dims: [, size, width] }) =>
   Float32Array.from({ length: width }, (_, h) => {
     let sum = 0;

@@ -179,7 +179,8 @@
         cell.onclick = () => pick(i, j);
       }
       const [i, j] = pair;
-      const marks = [`query"] td[data-i="${i}"]`, `key"] td[data-i="${j}"]`, `mix"] td[data-i="${i}"]`,
+      const marks = [`query"] td[data-i="${i}"]`, `key"] td[data-i="${j}"]`,
+        `mix"] td[data-i="${i}"]`,
         ...["scores", "weights"].map((name) => `${name}"] td[data-i="${i}"][data-j="${j}"]`)];
       for (const mark of marks) {
         made.querySelectorAll(`[data-name="${mark}`).forEach((one) => one.classList.add("picked"));
@@ -191,12 +192,13 @@
     /** Lay out what depends on the words. */
     const layOut = () => {
       for (const select of [from, to]) {
-        select.replaceChildren(...words.map((word, i) => new Option(`${i + 1} ${word}`, String(i))));
+        select.replaceChildren(...words.map((word, i) => new Option(`${i + 1} ${word}`, `${i}`)));
       }
       pair = pair.map((i) => Math.min(i, words.length - 1));
       given.replaceChildren(
         table("x", "X: the words, and what they are", words, FEATURES, flip),
-        table("w-query", "W query: what is looked for", FEATURES, COLUMNS, slide("W query", wQuery)),
+        table("w-query", "W query: what is looked for", FEATURES, COLUMNS,
+          slide("W query", wQuery)),
         table("w-key", "W key: what can be found", FEATURES, COLUMNS, slide("W key", wKey)),
       );
       compute();

@@ -37,7 +37,8 @@ export const address = (file) => here(`${file.address}?${file.hash}`);
 const unpack = async (blob) => {
   const [one, two] = new Uint8Array(await blob.slice(0, 2).arrayBuffer());
   const packed = one === 0x1f && two === 0x8b;
-  const stream = packed ? blob.stream().pipeThrough(new DecompressionStream("gzip")) : blob.stream();
+  const plain = blob.stream();
+  const stream = packed ? plain.pipeThrough(new DecompressionStream("gzip")) : plain;
   return new Uint8Array(await new Response(stream).arrayBuffer());
 };
 
