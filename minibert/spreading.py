@@ -68,7 +68,7 @@ def share_out(
     config: "TrainingConfig",
     world: int,
 ) -> Spread:
-    """Cut each tensor over the processes; the whole goes to the CPU.
+    """Cut each tensor over the processes; the CPU has the whole.
 
     A layer is put together when it is computed, and dropped then.
 
@@ -77,14 +77,17 @@ def share_out(
     try:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
-        from torch.distributed.tensor import DTensor, distribute_tensor
+        from torch.distributed.tensor import (
+            DTensor,
+            distribute_tensor,
+        )
     except ImportError:
         raise ValueError("shard needs torch 2.6 or newer") from None
     device = processes().device
     half = best_dtype(device) == torch.float16
     if config.bfloat16 is None and half:
         raise ValueError(
-            "shard and float16 do not go together: pass bfloat16=False"
+            "shard does not go with float16: pass bfloat16=False"
         )
     shares = copy.deepcopy(model)
     mesh = init_device_mesh(device.type, (world,))
@@ -94,7 +97,8 @@ def share_out(
                 fully_shard(layer, mesh=mesh)
     fully_shard(shares, mesh=mesh)
     own = make_optimiser(shares, config)
-    pairs = [*zip(shares.parameters(), model.parameters(), strict=True)]
+    news, olds = shares.parameters(), model.parameters()
+    pairs = [*zip(news, olds, strict=True)]
     for new, old in pairs:
         for name, mean in optimiser.state.get(old, {}).items():
             if mean.shape == old.shape and isinstance(new, DTensor):
@@ -116,5 +120,7 @@ def share_out(
             return tensor.full_tensor()
         return tensor
 
-    wrapped: Any = torch.compile(shares) if config.compile else shares
+    wrapped: Any = shares
+    if config.compile:
+        wrapped = torch.compile(shares)
     return Spread(wrapped, shares, own, collect)

@@ -23,7 +23,7 @@ class Stopped(InterruptedError):
 
 
 class Stop:
-    """Whether a run shall stop: what the cluster said, and the clock.
+    """Whether a run shall stop: the cluster said so, or the clock.
 
     As a context it notes the signals SIGTERM and SIGUSR1, which
     would end the program; outside of it they do as before. Of
@@ -50,7 +50,7 @@ class Stop:
     ) -> None:
         if time_limit is not None and not listen:
             raise ValueError(
-                "a run with a time limit needs a folder, to go on there"
+                "a run with a time limit needs a folder to go on in"
             )
         self.end = time.monotonic() + (time_limit or math.inf)
         main = threading.current_thread() is threading.main_thread()
@@ -68,7 +68,8 @@ class Stop:
         """Listen."""
         for name in self.signals:
             if number := getattr(signal, name, None):
-                self.before[number] = signal.signal(number, self.note)
+                old = signal.signal(number, self.note)
+                self.before[number] = old
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -121,7 +121,8 @@ class StreamedData:
     ) -> None:
         self.stream, self.tokenizer = stream, tokenizer
         self.config, self.field = config, field
-        self.load_state_dict({"step": 0, "epoch": 0, "stream": None})
+        first = {"step": 0, "epoch": 0, "stream": None}
+        self.load_state_dict(first)
 
     def state_dict(self) -> dict[str, Any]:
         """Say where the block of the last step began."""
@@ -169,7 +170,8 @@ class StreamedData:
         own = replace(
             self.config, seed=int(seed.generate_state(1)[0])
         )
-        self.data = PretrainingData(join(parts), self.tokenizer, own)
+        corpus = join(parts)
+        self.data = PretrainingData(corpus, self.tokenizer, own)
         self.ahead = {
             "step": self.state["step"] + POOL,
             "epoch": self.epoch,

@@ -228,12 +228,15 @@ def train(
     optimiser = make_optimiser(model, config)
     precision = choose_precision(config.bfloat16, device)
     scaler = precision.scaler
-    run = open_run(folder, model, config, settings, branch_from, batches)
+    run = open_run(
+        folder, model, config, settings, branch_from, batches
+    )
     start, log = 0, list[dict[str, float]]()
     if run:
         start, log = run.resume(model, optimiser, scaler)
     own = spread(model, optimiser, config, world)
-    meter, stop = Meter(), Stop(config.time_limit, run is not None, world)
+    meter = Meter()
+    stop = Stop(config.time_limit, run is not None, world)
     shown = progress_bar(config, start, progress and rank == 0)
     with torch.random.fork_rng(), shown, stop:
         for step in range(start, config.steps):
@@ -252,12 +255,15 @@ def train(
             meter.add(losses, pieces)
             done = step + 1
             told = stop.told() and done < config.steps
-            line = read_line(done, config, meter, own.inner, evaluate, told)
+            line = read_line(
+                done, config, meter, own.inner, evaluate, told
+            )
             log += [line] if line else []
             show(shown, line)
             if run and rank == 0:
                 run.write(line)
-            if run and (told or is_due(done, config.save_every, config)):
+            save = told or is_due(done, config.save_every, config)
+            if run and save:
                 own.collect()
                 if rank == 0:
                     run.save(done, model, optimiser, scaler)
