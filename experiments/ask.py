@@ -28,7 +28,7 @@ from minibert.squad import load_leadqa
 sys.path.append(str(ROOT / "tests" / "site"))
 from test_site import CHROMIUM, FLAGS, SITE, Quiet
 
-QUESTIONS, FIRST = 100, 3
+QUESTIONS, FIRST = 50, 3
 PHONE = 4  # how much slower than this machine's is a phone's processor taken to be
 
 
