@@ -257,6 +257,10 @@ def test_a_record_says_what_made_it_when_and_on_what():
         if name == "squad":  # a list of runs, each with its own
             kept = {"date": 0, "processor": 0, "versions": 0} | kept
             assert all({"date", "versions"} <= set(one) for one in kept["measured"].values())
+        if "blocks" in kept:  # one for each machine
+            whole = {"date", "processor", "versions"}
+            assert kept["blocks"] and all(whole <= set(x) for x in kept["blocks"].values())
+            kept |= dict.fromkeys(whole)
         assert {"command", "date", "processor", "versions"} <= set(kept), name
 
 
