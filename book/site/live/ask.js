@@ -12,7 +12,7 @@ const CONTEXT = "The Danube is the second-longest river in Europe. It rises in t
   + "in the Black Sea. Four capitals lie on it: Vienna, Bratislava, Budapest and Belgrade.";
 const QUESTION = "Where does the Danube end?";
 const SENTENCE = "The Danube is a ___ that flows into the Black Sea.";
-const QUERY = "an animal that lives under water and is very clever";
+const QUERY = "a clever creature with eight arms that lives in the sea";
 const MOST = 94; // tokens of a sentence with a blank: the small model's positions, less two
 const FOUND = 5; // leads, and words for a blank
 
