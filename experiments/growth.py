@@ -163,7 +163,7 @@ def child(function: str, *arguments: Any, **more: str) -> subprocess.Popen[str]:
     command = f"import json, growth; print(json.dumps(growth.{function}(*{arguments!r})))"
     return subprocess.Popen(
         [sys.executable, "-c", command], cwd=HERE, env=os.environ | more,
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
 
 

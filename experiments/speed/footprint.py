@@ -25,7 +25,8 @@ print(time.process_time() - start)
 def printed(*command: str) -> float:
     """Run Python in a process of its own, and read the number that it prints last."""
     found = subprocess.run(
-        [sys.executable, *command], cwd=EXPERIMENTS, check=True, capture_output=True, text=True
+        [sys.executable, *command], cwd=EXPERIMENTS, check=True, capture_output=True,
+        encoding="utf-8",
     )
     return float(found.stdout.split()[-1])
 
