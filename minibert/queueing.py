@@ -8,7 +8,7 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import Any
 
-__all__ = ["Batcher", "Full", "Stopped"]
+__all__ = ["Batcher", "Closed", "Full"]
 
 
 Group = tuple[Any, ...]  # what is asked, and its options
@@ -19,7 +19,7 @@ class Full(Exception):
     """As many wait as may."""
 
 
-class Stopped(Exception):
+class Closed(Exception):
     """Nothing more is taken."""
 
 
@@ -52,11 +52,11 @@ class Batcher:
         self.thread.start()
 
     def put(self, group: Group, item: Any, rows: int = 1) -> "Future[Any]":
-        """Add an item, which `cancel` takes out again; raises `Full` or `Stopped`."""
+        """Add an item, which `cancel` takes out again; raises `Full` or `Closed`."""
         with self.changed:
             self.jobs = [job for job in self.jobs if not job.result.cancelled()]
             if not self.open or len(self.jobs) >= self.room:
-                raise Full if self.open else Stopped
+                raise Full if self.open else Closed
             self.jobs.append(Job(group, item, rows))
             self.changed.notify()
             return self.jobs[-1].result

@@ -18,7 +18,7 @@ from minibert.checks import brief
 from minibert.files import require
 from minibert.limits import Counters, Guard, Limits, refuse
 from minibert.qa import answer_all
-from minibert.queueing import Batcher, Full, Group, Stopped
+from minibert.queueing import Batcher, Closed, Full, Group
 from minibert.sentences import embed
 from minibert.spans import Answer
 from minibert.squad import Question
@@ -110,9 +110,9 @@ class Service:
 
         try:
             if self.queue is None:
-                raise Stopped
+                raise Closed
             future = self.queue.put(group, item, rows)
-        except Stopped:
+        except Closed:
             raise HTTPException(503, "not ready") from None
         except Full:
             reason = f"{self.limits.queue} requests wait already"

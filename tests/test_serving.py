@@ -32,7 +32,7 @@ from minibert import answer, embed, summarize
 from minibert.__main__ import main
 from minibert.commands.app import app as command
 from minibert.limits import Limits
-from minibert.queueing import Batcher, Full, Stopped
+from minibert.queueing import Batcher, Closed, Full
 from minibert.serving import make_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,7 +132,7 @@ def test_closing_computes_what_waits_and_takes_nothing_more(work: Work) -> None:
     queue = held(work, most=2, wait=1000.0)
     found = [queue.put(("a",), i) for i in range(5)]
     assert not queue.close(0.01)  # the thread is held
-    with pytest.raises(Stopped):
+    with pytest.raises(Closed):
         queue.put(("a",), 9)
     work.may.set()
     assert queue.close(SOON)
