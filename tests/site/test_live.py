@@ -17,7 +17,7 @@ import onnxruntime
 import pytest
 import torch
 from playwright.sync_api import Page, expect
-from test_site import SITE, Quiet, browser, need, page, server  # noqa: F401
+from test_site import SITE, Quiet, need, page, server, start_browser  # noqa: F401
 
 from minibert import answer, embed
 from minibert.attention import attention, causal_mask
@@ -34,6 +34,13 @@ ASK = "book/ask.html"
 WAIT = 120_000  # ms; the machine may be busy
 
 FEATURES = {"an": [1, 0, 0, 0], "old": [0, 1, 0, 0], "king": [0, 1, 0, 1], "saw": [0, 0, 1, 0]}
+
+
+@pytest.fixture
+def browser():
+    """A new one for each test: a model takes hundreds of megabytes of a browser."""
+    with start_browser() as one:
+        yield one
 
 
 def table(page: Page, name: str) -> torch.Tensor:

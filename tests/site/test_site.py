@@ -4,6 +4,7 @@
 these tests skip with a reason, or fail where CI is set.
 """
 
+import contextlib
 import os
 import shutil
 import threading
@@ -12,6 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import numpy as np
@@ -75,8 +77,9 @@ def server() -> Iterator[str]:
         http.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser(server):
+@contextlib.contextmanager
+def start_browser() -> Iterator[Any]:
+    """A Chromium of its own; skips, or fails in the CI, where there is none."""
     need(CHROMIUM, "there is no Chromium: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
@@ -84,6 +87,12 @@ def browser(server):
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def browser(server):
+    with start_browser() as one:
+        yield one
 
 
 @pytest.fixture
