@@ -16,7 +16,7 @@ from minibert.qa import question_rows
 from minibert.squad import load_leadqa
 from minibert.training import TrainingConfig
 from speed.answering import INPUTS, features
-from speed.models import Step, twin
+from speed.models import steps_over, twin
 from speed.timing import Here, Row, Sides, Size, compared
 
 
@@ -36,24 +36,15 @@ def rows(size: Size) -> list[Row]:
         one, two = (float(x.eval()(**piece.inputs).loss) for x in (ours, theirs))
     if abs(one - two) > 1e-3:
         raise ValueError(f"the losses part: {one}, {two}")
-    mine, other = Step(ours.train(), config), Step(theirs.train(), config)
-    turns = itertools.count()
-
-    def our_step() -> float:
-        (piece,) = data(next(turns))
-        mine(ours(**piece.inputs).loss)
-        return int(piece.inputs["attention_mask"].sum())
-
-    def their_step() -> float:
-        batch = next(batches)
-        other(theirs(**batch).loss)
-        return int(batch["attention_mask"].sum())
-
+    pieces = (data(turn)[0].inputs for turn in itertools.count())
     name = (
         f"fine-tuning step on {config.batch_size} questions, against Trainer with"
         " group_by_length and dynamic padding"
     )
-    sides = Sides(ours=Here(our_step), theirs=Here(their_step))
+    sides = Sides(
+        ours=Here(steps_over(ours.train(), config, pieces)),
+        theirs=Here(steps_over(theirs.train(), config, batches)),
+    )
     return compared(size, sides, {"theirs": (name, 1.5)}, seconds_of="a real token")
 
 

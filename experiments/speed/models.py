@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -56,6 +57,20 @@ class Step:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return float(loss.detach())
+
+
+def steps_over(
+    model: torch.nn.Module, config: TrainingConfig, batches: Iterator[Mapping[str, Any]]
+) -> Callable[[], int]:
+    """A step on the next of some batches at each call, which gives its real tokens."""
+    step = Step(model, config)
+
+    def work() -> int:
+        batch = next(batches)
+        step(model(**batch).loss)
+        return int(batch["attention_mask"].sum())
+
+    return work
 
 
 def same(mine: torch.Tensor, other: torch.Tensor, most: float = 1e-4) -> None:

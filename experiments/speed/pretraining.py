@@ -19,7 +19,7 @@ from minibert.pretraining import BertForPreTraining, PretrainingConfig, Pretrain
 from minibert.steps import Microbatch
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig
-from speed.models import Step, body, twin
+from speed.models import Step, body, steps_over, twin
 from speed.timing import Here, Row, Sides, Size, compared
 
 LONGEST = 512  # what BERT has positions for: next to no lead is cut
@@ -80,28 +80,18 @@ def step_on_leads(size: Size, layers: int, hidden: int, vocabulary: int, floor: 
     )
     data = PretrainingData(text, tokenizer, config)
     agree(ours, theirs, data(0)[0])
-    mine, other = Step(ours, config), Step(theirs, config)
     turns = itertools.cycle(spread(data, size.rounds))
+    pieces = (data(turn)[0].inputs for turn in turns)
     batches = their_batches(data, tokenizer, size)
-
-    def our_step() -> float:
-        (piece,) = data(next(turns))
-        mine(ours(**piece.inputs).loss)
-        return int(piece.inputs["attention_mask"].sum())
-
-    def their_step() -> float:
-        batch = next(batches)
-        other(theirs(**batch).loss)
-        return int(batch["attention_mask"].sum())
-
     name = (
         f"pre-training step, {layers} layers of {hidden}, V {vocabulary:,}, {size.batch} leads of"
         " their own lengths, against transformers padded to the longest"
     )
-    return compared(
-        size, Sides(ours=Here(our_step), theirs=Here(their_step)), {"theirs": (name, floor)},
-        seconds_of="a real token",
-    )  # fmt: skip
+    sides = Sides(
+        ours=Here(steps_over(ours, config, pieces)),
+        theirs=Here(steps_over(theirs, config, batches)),
+    )
+    return compared(size, sides, {"theirs": (name, floor)}, seconds_of="a real token")
 
 
 def agree(ours: Any, theirs: Any, piece: Microbatch) -> None:
