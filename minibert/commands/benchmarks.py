@@ -14,7 +14,7 @@ from minibert.commands.flags import check_folder, from_start, make_config, refus
 from minibert.commands.pretraining import check_start
 from minibert.files import require
 from minibert.finetuning import fine_tune, predict
-from minibert.glue import TASKS, average, glue_rows, read_glue, score_glue
+from minibert.glue import TASKS, Example, average, glue_rows, read_glue, score_glue
 from minibert.heads import BertForSequenceClassification
 from minibert.steps import processes
 from minibert.tokens import Tokenizer
@@ -50,15 +50,18 @@ def make_model(start: str, task: str) -> BertForSequenceClassification:
 
 
 def measure(
-    model: BertPreTrainedModel, tokenizer: Tokenizer, data: Path, task: str, max_length: int
+    model: BertPreTrainedModel,
+    tokenizer: Tokenizer,
+    files: dict[str, list[Example]],
+    task: str,
+    max_length: int,
 ) -> dict[str, dict[str, float]]:
     """Measure a model on each of a task's unseen files."""
     scores = {}
     for name in TASKS[task].unseen:
-        unseen = read_glue(data / task / f"{name}.tsv", task)
+        unseen = files[name]
         rows = glue_rows(unseen, tokenizer, max_length)
-        inputs = [{k: v for k, v in row.items() if k != "labels"} for row in rows]
-        logits = torch.stack(predict(model, inputs, tokenizer.pad_id))  # (n, C)
+        logits = torch.stack(predict(model, rows, tokenizer.pad_id))  # (n, C)
         said = logits[:, 0] if TASKS[task].names is None else logits.argmax(1)
         scores[name] = score_glue(task, [one.label for one in unseen], said.tolist())
     return scores
@@ -73,17 +76,19 @@ def run_glue(args: SimpleNamespace) -> None:
     check_start(args.start, args.max_length)
     check_folder(args.folder)
     tokenizer = Tokenizer.from_pretrained(args.start)
-    for task in tasks:  # a file that is not right, before an hour is spent on another
-        for name in ("train", *TASKS[task].unseen):
-            read_glue(args.data / task / f"{name}.tsv", task)
+    files = {  # all of them, before an hour is spent on one and another is not right
+        task: {
+            name: read_glue(args.data / task / f"{name}.tsv", task)
+            for name in ("train", *TASKS[task].unseen)
+        }
+        for task in tasks
+    }
     rank = processes().rank
     file = args.folder / "glue.json"
     record: dict[str, Any] = {"start": args.start, "scores": {}}
     means: dict[str, float] = {}
     for task in tasks:
-        rows = glue_rows(
-            read_glue(args.data / task / "train.tsv", task), tokenizer, args.max_length
-        )
+        rows = glue_rows(files[task]["train"], tokenizer, args.max_length)
         steps = max(1, int(args.epochs * len(rows) / config.batch_size))
         own = replace(config, steps=steps, warmup=int(args.warmup_share * steps))
         torch.manual_seed(config.seed)
@@ -91,7 +96,7 @@ def run_glue(args: SimpleNamespace) -> None:
         fine_tune(model, tokenizer, rows, from_start(own), args.folder / task)
         if rank:
             continue
-        scores = measure(model, tokenizer, args.data, task, args.max_length)
+        scores = measure(model, tokenizer, files[task], task, args.max_length)
         every = [value for some in scores.values() for value in some.values()]
         means[task] = sum(every) / len(every)
         record["scores"][task] = scores

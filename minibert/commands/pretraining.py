@@ -120,6 +120,13 @@ def read_text(name: str, split: str = "train", whole_lines: bool = False) -> Ite
     return text_files(name, whole_lines=whole_lines)
 
 
+def read_texts(args: SimpleNamespace) -> Iterator[list[str]]:
+    """Give the documents of all texts that are asked for, one after another."""
+    return chain.from_iterable(
+        read_text(name, whole_lines=args.whole_lines) for name in args.text
+    )
+
+
 def is_corpus(texts: tuple[str, ...]) -> bool:
     """Whether the text is a corpus that was written before."""
     return len(texts) == 1 and (Path(texts[0]) / "corpus.json").is_file()
@@ -129,10 +136,8 @@ def run_corpus(args: SimpleNamespace) -> None:
     """Do `minibert corpus`."""
     tokenizer = Tokenizer.from_pretrained(args.vocabulary)
     check_folder(args.folder)
-    documents = chain.from_iterable(
-        read_text(name, whole_lines=args.whole_lines) for name in args.text
-    )
-    made = write_corpus(documents, tokenizer, args.folder, args.max_length, args.task is not None)
+    pairs = args.task is not None
+    made = write_corpus(read_texts(args), tokenizer, args.folder, args.max_length, pairs)
     print(f"{len(made.tokens):,} tokens, {len(made.chunks):,} rows in {args.folder}")
 
 
@@ -153,10 +158,7 @@ def prepare(
     if "leads" in args.text:
         unseen = read_text("leads", "dev")
         held_out = write_corpus(unseen, tokenizer, folder / "dev", config.max_length, pairs)
-    documents = chain.from_iterable(
-        read_text(name, whole_lines=args.whole_lines) for name in args.text
-    )
-    corpus = write_corpus(documents, tokenizer, folder, config.max_length, pairs)
+    corpus = write_corpus(read_texts(args), tokenizer, folder, config.max_length, pairs)
     return corpus, held_out
 
 
