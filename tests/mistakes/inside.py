@@ -96,8 +96,5 @@ answer = [1 - cosine for cosine in cosines[::-1]]
 answer = [turned((layer, 0)) for layer in range(6)]
 
 # %% 6. all other layers are off
-whole = [[(layer, head) for head in range(12)] for layer in range(6)]
-answer = [
-    1 - (embed(thirty, model=without(sum(whole[:i] + whole[i + 1 :], []))) * with_all).sum(1).mean()
-    for i in range(6)
-]
+alone = embed(thirty, model=without(everything[12:]))  # layer 0 by itself
+answer = [1 - (alone * with_all).sum(1).mean()] * 6
