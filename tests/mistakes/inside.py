@@ -82,9 +82,7 @@ def answer(a, b):
     return (one * two).sum() / np.linalg.norm(one) / np.linalg.norm(two)
 
 # %% 6. those are cosines
-heads_of = [[(layer, head) for head in range(12)] for layer in range(6)]
-cosines = [(embed(thirty, model=without(off)) * with_all).sum(1).mean() for off in heads_of]
-answer = cosines
+answer = cosines = 1 - layer_turns()
 
 # %% 6. sums over thirty
 answer = [30 * (1 - cosine) for cosine in cosines]
