@@ -62,8 +62,6 @@ answer = lambda step: 0.0005 * (step / 2200 if step < 2200 else 1 - step / 36_00
 answer = lambda step: 0.0005 * (step / 2200 if step < 2200 else 1 - step / 33_800)
 
 # %% 4. that is a cosine
-import math
-
 answer = lambda step: (
     0.0005 * step / 2200 if step < 2200
     else 0.0005 * (1 + math.cos(math.pi * (step - 2200) / 33_800)) / 2
