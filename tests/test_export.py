@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 import minibert.exporting
+import minibert.onnx_graph
 from minibert.__main__ import main
 from minibert.bert import BertModel
 from minibert.config import BertConfig
-from minibert.exporting import Exported, export, get_loaded, output_names
+from minibert.exporting import Exported, export, get_loaded
 from minibert.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -30,6 +31,7 @@ from minibert.heads import (
 from minibert.loading import load
 from minibert.mlm import BertForMaskedLM
 from minibert.nsp import BertForNextSentencePrediction
+from minibert.onnx_graph import output_names
 from minibert.pretraining import BertForPreTraining
 from minibert.squad import load_leadqa
 from minibert.tokens import Tokenizer
@@ -239,14 +241,14 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_lost(
     body: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_of(exported)
-    real = minibert.exporting.trace
+    real = minibert.onnx_graph.trace
 
     def other(model: Any) -> Any:
         changed = copy.deepcopy(model)
         changed.encoder.layers[0].norm2.bias.data += 0.01
         return real(changed)
 
-    monkeypatch.setattr(minibert.exporting, "trace", other)
+    monkeypatch.setattr(minibert.onnx_graph, "trace", other)
     with pytest.raises(ValueError, match="differs from torch's by 0.0.* on rows of"):
         export(body, exported, int8=True)
     assert files_of(exported) == before
@@ -254,7 +256,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_lost(
     def fail(model: Any) -> Any:
         raise RuntimeError("step 3 of 3\nmany lines") from TypeError("no such node\nmore")
 
-    monkeypatch.setattr(minibert.exporting, "trace", fail)
+    monkeypatch.setattr(minibert.onnx_graph, "trace", fail)
     for folder in (exported, body.parent / "new"):
         with pytest.raises(ValueError, match="cannot export a BertModel: no such node$"):
             export(body, folder, int8=True)
