@@ -32,7 +32,7 @@ FLOORS = [
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",
     "sentence_layout", "sharing",
     "mlm", "nsp", "checkpoints", "steps", "stopping", "spreading", "training", "corpus",
-    "pretraining", "streaming",  # training it
+    "pretraining", "transfer", "streaming",  # training it
     "classification", "labels", "glue", "tagging", "heads", "finetuning", "squad", "windows",
     "spans", "qa", "sentences", "summaries", "rouge", "inside", "search", "queueing",
     "limits", "serving",
