@@ -28,7 +28,7 @@ BY_HAND = {
 FLOORS = [
     "moved", "checks", "highlight", "device", "attention", "transformer",  # layers
     "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
-    "batching", "tokens", "config", "cards", "exported", "loading",
+    "batching", "truncation", "tokens", "config", "cards", "exported", "loading",
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",
     "sentence_layout", "sharing",
     "mlm", "nsp", "checkpoints", "steps", "stopping", "spreading", "training", "corpus",
