@@ -9,6 +9,7 @@ Shapes: `B` batch, `S` sequence, `N` choices.
 """
 
 import copy
+import json
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ from minibert.exported import (
     ExportedModel,
     holds_exported,
 )
-from minibert.files import find_folder, require
+from minibert.files import find_folder, read_json, require
 from minibert.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -137,11 +138,23 @@ def write_beside(
     config = replace(model.config, extra=extra)
     (new / "config.json").write_text(config.to_json(), encoding="utf-8")
     tokenizer.save_pretrained(new)
+    write_length(new, config.max_position_embeddings, source)
     write_tokenizer_json(new / "tokenizer.json", tokenizer)
     for name in BESIDE:
         if source is not None and (source / name).is_file():
             (new / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, new / name)
+
+
+def write_length(new: Path, positions: int, source: Path | None) -> None:
+    """Tell `transformers` how many tokens a row may have, which it asks no model."""
+    name = "tokenizer_config.json"
+    said = None
+    if source is not None and (source / name).is_file():
+        said = read_json(source / name).get("model_max_length")
+    most = min(said, positions) if isinstance(said, (int, float)) else positions
+    settings = read_json(new / name) | {"model_max_length": int(most)}
+    (new / name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def write_tokenizer_json(file: Path, tokenizer: Tokenizer) -> None:
