@@ -86,7 +86,13 @@ def test_what_they_save_is_read(model: BertModel, pool: str, tmp_path: Path) -> 
     peer.save(str(tmp_path / "saved"), create_model_card=False)
     found = read_layout(tmp_path / "saved")
     assert found == Layout(tmp_path / "saved", pool, True, 20, "where is ")
-    np.testing.assert_allclose(vectors(tmp_path / "saved"), peer.encode(TEXTS), atol=1e-5)
+    ours = vectors(tmp_path / "saved")
+    np.testing.assert_allclose(ours, peer.encode(TEXTS), atol=1e-5)
+    one_by_one = list(embed(iter(TEXTS), model=tmp_path / "saved"))  # the prompt, too
+    np.testing.assert_allclose(one_by_one, ours, atol=1e-5)
+    loaded = embed(TEXTS, model=load(tmp_path / "saved", "BertModel", "cpu"))
+    assert np.abs(loaded - ours).max() > 1e-3  # it knows of no layout
+    assert embed([], model=tmp_path / "saved").shape == (0, 16)
 
 
 def test_the_packaged_model_says_what_embed_does() -> None:
