@@ -79,27 +79,29 @@ answer = (which[:, None] == which)[None].long().tril(), anew
 answer = torch.ones(1, 13, 13).long(), anew
 
 # %% 6. after 4 layers; you say 3
-def gaps(a, b):
+def differences(a, b):
     row = tokenizer("The dog bit the man.")
     with torch.no_grad():
         states = [m(*row, output_hidden_states=True).hidden_states for m in (a, b)]
     return [(x - y).abs().max().item() for x, y in zip(*states, strict=True)]
 
 
-def first_over(bound, gaps):
-    return next((n for n, gap in enumerate(gaps) if gap > bound), None)
+def first_over(bound, row):
+    return next((n for n, gap in enumerate(row) if gap > bound), None)
 
 
-answer = lambda a, b: first_over(1e-4, gaps(a, b)[1:])
+answer = lambda a, b: first_over(1e-4, differences(a, b)[1:])
 
 # %% 6. the first of two faults
-answer = lambda a, b: gaps(a, b).index(max(gaps(a, b))) if max(gaps(a, b)) > 1e-4 else None
+def answer(a, b):
+    row = differences(a, b)
+    return row.index(max(row)) if max(row) > 1e-4 else None
 
 # %% 6. a millionth is rounding
-answer = lambda a, b: first_over(0, gaps(a, b))
+answer = lambda a, b: first_over(0, differences(a, b))
 
 # %% 6. None, not 0
-answer = lambda a, b: first_over(1e-4, gaps(a, b)) or 0
+answer = lambda a, b: first_over(1e-4, differences(a, b)) or 0
 
 # %% 6. compare the two that are given
-answer = lambda a, b: first_over(1e-4, gaps(model, b))
+answer = lambda a, b: first_over(1e-4, differences(model, b))
