@@ -178,7 +178,7 @@ def run_file(file: Path, cases: Sequence[Arrays]) -> list[list[NDArray[np.float3
     """Compute a file's outputs for several inputs."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session: Any = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     return [session.run(None, dict(one)) for one in cases]
 
 
