@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
 
 __all__ = [
     "COLOURS",
@@ -98,7 +98,7 @@ def show(fig: Figure, alt: str) -> None:
     """
     if not alt.strip():
         raise ValueError("a picture needs alternative text: show(fig, alt)")
-    from IPython.display import Image, display
+    from IPython import display
 
     file = io.BytesIO()
     fig.savefig(
@@ -111,8 +111,8 @@ def show(fig: Figure, alt: str) -> None:
     )
     plt.close(fig)
     text = " ".join(alt.split())
-    display(  # type: ignore[no-untyped-call]
-        Image(light(file.getvalue()), alt=text),  # type: ignore[no-untyped-call]
+    display.display(  # type: ignore[no-untyped-call]
+        display.Image(light(file.getvalue()), alt=text),  # type: ignore[no-untyped-call]
         metadata={"image/png": {"alt": text}},
     )
 
@@ -120,8 +120,8 @@ def show(fig: Figure, alt: str) -> None:
 def light(png: bytes) -> bytes:
     """Store an opaque PNG with 256 colours, which look the same in a third of the bytes."""
     file = io.BytesIO()
-    picture = PIL.Image.open(io.BytesIO(png)).convert("RGB")
-    picture = picture.quantize(256, kmeans=1, dither=PIL.Image.Dither.NONE)
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture = picture.quantize(256, kmeans=1, dither=Image.Dither.NONE)
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
 

@@ -45,7 +45,7 @@ def lacks_encoding(call: ast.Call) -> bool:
         return method and len(call.args) < 1 + (name == "write_text")
     if name in ("TextIOWrapper", "fdopen", "getoutput", "getstatusoutput"):
         return True
-    if (name != "open" and name not in TEMPORARY) or owner == "os":
+    if (name != "open" and name not in TEMPORARY) or owner in ("os", "Image"):
         return False
     second = not method or owner in SECOND
     place = 0 if name in TEMPORARY or not second else 1
@@ -92,7 +92,7 @@ def test_what_leaves_the_encoding_to_the_machine_is_seen(code):
     [
         "open('x', 'rb')", "open('x', encoding='utf-8')", "path.open('wb')", "gzip.open('x')",
         "path.read_text('utf-8')", "path.write_text('x', 'utf-8')", "os.open('x', 0)",
-        "run('x', text=True, encoding='utf-8')", "NamedTemporaryFile()", "{'text': 'a'}",
+        "Image.open('x')", "run('x', text=True, encoding='utf-8')", "NamedTemporaryFile()", "{'text': 'a'}",
         "read_text('leads')", "'do not open() it'",
     ],
 )  # fmt: skip
