@@ -4,9 +4,9 @@
     python tools/student.py --folded     the folded cells are emptied, too
 
 What a chapter shows is to be written, what it folds is given: in each exported cell that is
-not folded, every function keeps its signature and docstring and loses its body. A test
-belongs to the last chapter that exports a name which the test uses. A notebook that is
-there already may have been filled in: it is kept.
+not folded, every function keeps its signature and docstring and loses its body. A unit test
+belongs to a chapter when it uses a name that is to be written there, and no module that is
+printed only later. A notebook that is there already may have been filled in: it is kept.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
-from source import EXPORT, ROOT, exported, read, sources
+from source import EXPORT, ROOT, read, sources
 from student_check import empty, functions
 
 from minibert import HOME
@@ -32,7 +33,7 @@ OUT = ROOT / "_build" / "student"
 SITE = "https://minibert-book.github.io/minibert-book/book"
 SOLUTION = re.compile(r"<details>\s*<summary><b>Solution</b></summary>.*?</details>\n*", re.DOTALL)
 PAGE = re.compile(r"\]\(([\w-]+)\.md\b")
-INSTALL = re.compile(r'    %pip install -q "([\w-]+)\[book\] @ git\+(\S+)@(v[\d.]+)"')
+INSTALL = re.compile(r'"(?P<name>[\w-]+)\[book\] @ git\+(?P<address>\S+)@(?P<tag>v[\d.]+)"')
 # Tests of these use the whole package, the repository, or another process.
 APART = ("ROOT", "subprocess", "minibert.__main__", "minibert.commands")
 FIRST = """\
@@ -69,6 +70,8 @@ You may start with any chapter: what you have not written comes from the install
 chapter that is green goes to the folder `mine`, and the notebooks and tests after it use yours.
 `python check.py` says how far you are; to hand a chapter in, hand in its notebook.
 
+| chapter | functions to write | unit tests |
+|---|---|---|
 {rows}
 """
 
@@ -78,28 +81,45 @@ def is_given(cell: NotebookNode) -> bool:
     return "hide-input" in cell.metadata.get("tags", [])
 
 
-def edition(text: Path, folded: bool) -> tuple[NotebookNode, dict[str, list[str]]]:
-    """A chapter's notebook for students, and the functions of each module to be written."""
-    nb, yours = read(text), dict[str, list[str]]()
+class Edition(NamedTuple):
+    """A chapter for students.
+
+    Attributes:
+        nb: the notebook.
+        yours: the functions of each module that are to be written.
+        printed: the modules of which the chapter prints a part.
+    """
+
+    nb: NotebookNode
+    yours: dict[str, list[str]]
+    printed: set[str]
+
+
+def edition(text: Path, folded: bool = False) -> Edition:
+    """Take the solutions out of a chapter, and the bodies of what is to be written."""
+    nb, yours, printed = read(text), dict[str, list[str]](), set[str]()
     first = next(cell for cell in nb.cells if cell.cell_type == "code")
-    name, address, tag = INSTALL.search(first.source).groups()
-    first.source = FIRST.format(name=name, address=address, tag=tag)
+    first.source = FIRST.format(**INSTALL.search(first.source).groupdict())
     for cell in nb.cells:
         begins = EXPORT.match(cell.source.partition("\n")[0])
+        given = "hide-input" in cell.metadata.get("tags", [])
         if cell.cell_type != "code":
             cell.source = PAGE.sub(rf"]({SITE}/\1.html", SOLUTION.sub("", cell.source))
-        elif begins and (folded or not is_given(cell)):
-            names = [one for one, _ in functions(cell.source)]
-            yours.setdefault(Path(begins[1]).stem, []).extend(names)
-            cell.source = empty(cell.source)
-        elif is_given(cell):
+            continue
+        if given:
             cell.metadata["jupyter"] = {"source_hidden": True}
-    yours = {module: names for module, names in yours.items() if names}
+        if begins:
+            module = Path(begins[1]).stem
+            printed.add(module)
+            names = [one for one, _ in functions(cell.source)]
+            if names and (folded or not given):
+                yours.setdefault(module, []).extend(names)
+                cell.source = empty(cell.source)
     if yours:
-        nb.cells.append(new_markdown_cell("## Is it right?", id="check-title"))
+        nb.cells.append(new_markdown_cell("## Is it right?", id="is-it-right"))
         nb.cells.append(new_code_cell(LAST.format(text.stem), id="check"))
     nb.cells = [cell for cell in nb.cells if cell.source.strip()]
-    return nb, yours
+    return Edition(nb, yours, printed)
 
 
 def names_of(node: ast.stmt) -> list[str]:
@@ -117,7 +137,7 @@ def used(path: Path) -> Iterator[tuple[str, set[str]]]:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             origin = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             imports |= {(one.asname or one.name): origin + one.name for one in node.names}
-    own = {p.stem for at in ("tools", "experiments", "tests") for p in (ROOT / at).glob("*.py")}
+    own = {p.stem for at in ("tools", "experiments") for p in (ROOT / at).glob("*.py")}
     if own & {origin.split(".")[0] for origin in imports.values()}:
         return  # it needs more than the package
     helpers = {name: node for node in tree.body for name in names_of(node)}
@@ -135,56 +155,57 @@ def used(path: Path) -> Iterator[tuple[str, set[str]]]:
         yield test, names
 
 
-def tests_of_chapters() -> dict[str, list[str]]:
-    """The tests of each chapter: of the last one that exports a name which a test uses."""
-    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8").split("Behind the scenes")[0]
-    chapters = [path for path in sources() if f"book/{path.stem}.ipynb" in contents]
-    home = {}
-    for path in chapters:
-        for module, code in exported(read(path)):
-            stem = Path(module).stem
-            for name in (name for node in ast.parse(code).body for name in names_of(node)):
-                home[f"minibert.{stem}.{name}"] = path.stem
-                if HOME.get(name) == stem:
-                    home[f"minibert.{name}"] = path.stem
-    order = [path.stem for path in chapters]
-    found: dict[str, list[str]] = {name: [] for name in order}
+def all_tests() -> dict[str, set[str]]:
+    """Each unit test that needs the package alone, with the modules and names that it uses."""
+    found = {}
     for path in sorted((ROOT / "tests").glob("test_*.py")):
         for test, names in used(path):
-            where = {home[name] for name in names & home.keys()}
-            if where and not any(name.startswith(APART) for name in names):
-                found[max(where, key=order.index)].append(f"tests/{path.name}::{test}")
+            if not any(name.startswith(APART) for name in names):
+                short = {name.removeprefix("minibert.") for name in names}
+                found[f"tests/{path.name}::{test}"] = {
+                    f"{HOME[name]}.{name}" if name in HOME else name for name in short
+                }
     return found
 
 
 def build(out: Path = OUT, folded: bool = False) -> list[str]:
     """Write the edition into a folder; give the notebooks that were kept as they were."""
-    (out / "tests").mkdir(parents=True, exist_ok=True)
-    plan, rows, kept, tests = {}, ["| chapter | to write | tests |", "|---|---|---|"], [], {}
-    tests = tests_of_chapters()
-    for text in sources():
-        nb, yours = edition(text, folded)
-        to_run = tests.get(text.stem, []) if yours else []
-        plan[text.stem] = {"yours": yours, "tests": to_run}
-        title = nb.cells[0].source.removeprefix("# ")
-        count = sum(map(len, yours.values()))
-        rows.append(f"| [{title}]({text.stem}.ipynb) | {count} functions | {len(to_run)} |")
-        path = out / f"{text.stem}.ipynb"
-        fresh = nbformat.writes(nb) + "\n"
+    out.mkdir(parents=True, exist_ok=True)
+    editions = {path.stem: edition(path, folded) for path in sources()}
+    _, _, behind = (ROOT / "_toc.yml").read_text(encoding="utf-8").partition("Behind the")
+    main = [one for name, one in editions.items() if f"/{name}." not in behind]
+    later = {module for one in main for module in one.printed}
+    tests, plan, rows, kept = all_tests(), {}, [], []
+    for name, one in editions.items():
+        later -= one.printed
+        write = {f"{m}.{n.split('.')[0]}" for m, names in one.yours.items() for n in names}
+        to_run = [
+            test for test, names in tests.items()
+            if names & write and not {n.split(".")[0] for n in names} & later
+        ]  # fmt: skip
+        plan[name] = {"yours": one.yours, "tests": to_run}
+        title = one.nb.cells[0].source.removeprefix("# ")
+        count = sum(map(len, one.yours.values()))
+        if count:
+            rows.append(f"| [{title}]({name}.ipynb) | {count} | {len(to_run)} |")
+        path, fresh = out / f"{name}.ipynb", nbformat.writes(one.nb) + "\n"
         if path.exists() and path.read_text(encoding="utf-8") != fresh:
             kept.append(path.name)
         else:
             path.write_text(fresh, encoding="utf-8", newline="\n")
-    files = {test.split("::")[0] for one in plan.values() for test in one["tests"]}
-    for name in [*files, "tests/conftest.py"]:
-        shutil.copy(ROOT / name, out / name)
+    shutil.rmtree(out / "tests", ignore_errors=True)
+    (out / "tests").mkdir()
+    for path in (ROOT / "tests").glob("*.py"):  # they import one another
+        shutil.copy(path, out / "tests")
     shutil.copy(ROOT / "tools" / "student_check.py", out / "check.py")
-    (out / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    (out / "chapters.json").write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
-    install = INSTALL.search(read(sources()[0]).cells[1].source)
-    name, address, tag = install.groups()
-    readme = README.format(name=name, address=address, tag=tag, rows="\n".join(rows))
-    (out / "README.md").write_text(readme, encoding="utf-8")
+    install = INSTALL.search(sources()[0].read_text(encoding="utf-8")).groupdict()
+    texts = {
+        "pytest.ini": "[pytest]\n",
+        "chapters.json": json.dumps(plan, indent=1) + "\n",
+        "README.md": README.format(rows="\n".join(rows), **install),
+    }
+    for file, said in texts.items():
+        (out / file).write_text(said, encoding="utf-8", newline="\n")
     return kept
 
 

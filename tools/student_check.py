@@ -71,7 +71,8 @@ def parts(code: str) -> dict[str, str]:
     for node in ast.parse(code).body:
         targets = getattr(node, "targets", [getattr(node, "target", node)])
         name = getattr(node, "name", None) or ast.unparse(targets[0])
-        found[name] = "\n".join([found[name]] * (name in found) + lines[start : node.end_lineno])
+        before = [found[name]] if name in found else []
+        found[name] = "\n".join(before + lines[start : node.end_lineno])
         start = node.end_lineno or 0
     return found
 
