@@ -249,6 +249,11 @@ def colab(*arguments: str) -> None:
     tool("colab", *arguments)
 
 
+def student(*arguments: str) -> None:
+    """The student's edition, into _build/student (ONLY=--folded: plumbing is empty, too)"""
+    tool("student", *arguments)
+
+
 def clean() -> None:
     """Remove what was built (the environment stays)"""
     shutil.rmtree(BUILD, ignore_errors=True)
@@ -270,6 +275,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "peers": peers,
     "gpu": gpu,
     "colab": colab,
+    "student": student,
     "clean": clean,
 }
 

@@ -6,7 +6,8 @@
 What a chapter shows is to be written, what it folds is given: in each exported cell that is
 not folded, every function keeps its signature and docstring and loses its body. A unit test
 belongs to a chapter when it uses a name that is to be written there, and no module that is
-printed only later. A notebook that is there already may have been filled in: it is kept.
+printed only later, or nowhere. A notebook that is there already may have been filled in: it
+is kept.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+from check import BY_HAND
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from source import EXPORT, ROOT, read, sources
@@ -35,7 +37,7 @@ SOLUTION = re.compile(r"<details>\s*<summary><b>Solution</b></summary>.*?</detai
 PAGE = re.compile(r"\]\(([\w-]+)\.md\b")
 INSTALL = re.compile(r'"(?P<name>[\w-]+)\[book\] @ git\+(?P<address>\S+)@(?P<tag>v[\d.]+)"')
 # Tests of these use the whole package, the repository, or another process.
-APART = ("ROOT", "subprocess", "minibert.__main__", "minibert.commands")
+APART = ("ROOT", "subprocess", "second_device", "minibert.__main__", "minibert.commands")
 FIRST = """\
 import sys
 
@@ -175,13 +177,14 @@ def build(out: Path = OUT, folded: bool = False) -> list[str]:
     _, _, behind = (ROOT / "_toc.yml").read_text(encoding="utf-8").partition("Behind the")
     main = [one for name, one in editions.items() if f"/{name}." not in behind]
     later = {module for one in main for module in one.printed}
+    by_hand = {Path(name).stem for name in BY_HAND}
     tests, plan, rows, kept = all_tests(), {}, [], []
     for name, one in editions.items():
         later -= one.printed
         write = {f"{m}.{n.split('.')[0]}" for m, names in one.yours.items() for n in names}
         to_run = [
             test for test, names in tests.items()
-            if names & write and not {n.split(".")[0] for n in names} & later
+            if names & write and not {n.split(".")[0] for n in names} & (later | by_hand)
         ]  # fmt: skip
         plan[name] = {"yours": one.yours, "tests": to_run}
         title = one.nb.cells[0].source.removeprefix("# ")

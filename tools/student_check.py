@@ -159,6 +159,15 @@ def right_answers(notebook: Path) -> tuple[int, int]:
     return said.count("right"), len(said)
 
 
+def is_python(cell: str) -> bool:
+    """Whether a cell can be parsed."""
+    try:
+        ast.parse(cell)
+    except SyntaxError:
+        return False
+    return True
+
+
 def plan() -> dict[str, dict]:
     """What there is to write and to run in each chapter, as `make student` found it."""
     return json.loads((HERE / "chapters.json").read_text(encoding="utf-8"))
@@ -189,7 +198,8 @@ def check(
     folder = Path(folder).resolve()
     if chapter not in plan():
         raise SystemExit(f"no chapter {chapter}; there are {' '.join(plan())}")
-    cells = read(folder / f"{chapter}.ipynb") if cells is None else cells
+    # What was run and is no Python said so then.
+    cells = read(folder / f"{chapter}.ipynb") if cells is None else filter(is_python, cells)
     count = sum(map(len, plan()[chapter]["yours"].values()))
     if not count:
         print(f"{chapter}: nothing to write here but the exercises")
