@@ -110,7 +110,9 @@ def test_emptied_modules_are_imported(tmp_path, folded):
             cells = [part for name, part in exported(nb) if Path(name).stem == module]
             path.write_text(merge(before.read_text(encoding="utf-8"), cells), encoding="utf-8")
     names = sorted(path.stem for path in tmp_path.glob("*.py"))
-    assert {"attention", "bert", "counting"} <= set(names)
+    if folded:  # imported, it makes configs, which are another chapter's
+        names.remove("counting")
+    assert {"attention", "bert", "embeddings"} <= {*names}
     program = f"import minibert\nminibert.__path__.insert(0, {str(tmp_path)!r})\n"
     program += "".join(f"import minibert.{name}\n" for name in names)
     program += "from minibert import attention\nprint(attention.__file__)\nattention.causal_mask(3)"

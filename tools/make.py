@@ -254,6 +254,11 @@ def student(*arguments: str) -> None:
     tool("student", *arguments)
 
 
+def slides(*names: str) -> None:
+    """Slides from the chapters, into _build/slides (ONLY="bert qa" for some)"""
+    tool("slides", *names)
+
+
 def clean() -> None:
     """Remove what was built (the environment stays)"""
     shutil.rmtree(BUILD, ignore_errors=True)
@@ -276,6 +281,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "gpu": gpu,
     "colab": colab,
     "student": student,
+    "slides": slides,
     "clean": clean,
 }
 

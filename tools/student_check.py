@@ -46,10 +46,16 @@ def is_silent(node: ast.stmt) -> bool:
 
 
 def functions(code: str) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """The functions and methods that do something, by name: all but stubs and overloads."""
-    for node in ast.parse(code).body:
+    """The functions and methods to write, by name: no stubs, and none that the import runs."""
+    nodes = ast.parse(code).body
+    at_once = [node for node in nodes if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    calls = (one for node in at_once for one in ast.walk(node) if isinstance(one, ast.Call))
+    ran = {"__init_subclass__", *(ast.unparse(one.func) for one in calls)}
+    for node in nodes:
         for one in node.body if isinstance(node, ast.ClassDef) else [node]:
-            if isinstance(one, ast.FunctionDef) and not all(map(is_silent, one.body)):
+            if not isinstance(one, ast.FunctionDef) or one.name in ran:
+                continue
+            if not all(map(is_silent, one.body)):
                 yield (one.name if one is node else f"{node.name}.{one.name}"), one
 
 
