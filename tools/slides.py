@@ -29,8 +29,8 @@ from student import SITE
 OUT = ROOT / "_build" / "slides"
 END = ("What you built", "What is yours now", "Exercises", "Sources", "Yours")
 LINK = re.compile(r"\]\(([\w-]+)\.(?:md|ipynb)\b")
-SENTENCE = re.compile(r"(.+?[.?!][*”\"]?)(?=\s+[A-Z*`$]|$)", re.DOTALL)
-LINES, ROWS, LETTERS = 19, 10, 600  # what fits: of code and output, of a table, of prose
+SENTENCE = re.compile(r"(.{40,}?[.?!][*”\"]?)(?=\s+[A-Z*`$]|$)", re.DOTALL)
+LINES, ROWS, LETTERS = 18, 10, 500  # what fits: of code and output, of a table, of prose
 PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -43,8 +43,8 @@ PAGE = """\
 .reveal {{ font-size: 30px; }}
 .reveal h1 {{ font-size: 64px; text-transform: none; }}
 .reveal h2 {{ font-size: 38px; text-transform: none; }}
-.reveal pre {{ font-size: 19px; line-height: 1.3; width: auto; box-shadow: none; }}
-.reveal pre, .reveal table {{ display: table; margin: 10px auto; }}
+.reveal pre {{ font-size: 19px; line-height: 1.3; box-shadow: none; }}
+.reveal pre {{ width: fit-content; margin: 10px auto; }}
 .reveal table {{ font-size: 22px; }}
 .reveal img {{ max-width: 1100px; max-height: 560px; }}
 .reveal .output {{ color: #555; }}
@@ -78,14 +78,6 @@ def render(text: str) -> str:
     return MARKDOWN.render(LINK.sub(rf"]({SITE}/\1.html", text))
 
 
-def from_text(source: str) -> Iterator[str]:
-    """The blocks of a cell of prose that go on a slide: bets, equations and tables."""
-    for block in source.split("\n\n"):
-        short = block.count("\n") <= ROWS and len(block) <= LETTERS
-        if short and block.startswith(("> **Bet", "$$", "|")):
-            yield render(block)
-
-
 def from_code(cell: NotebookNode) -> Iterator[str]:
     """A cell's picture; or, where it is shown and short, its code and what it printed."""
     said = ""
@@ -109,23 +101,24 @@ def from_code(cell: NotebookNode) -> Iterator[str]:
 
 def slides(nb: NotebookNode) -> Iterator[str]:
     """A chapter's slides, up to its exercises."""
-    heading = ""
+    heading, begins = "", False
     for cell in nb.cells:
         if cell.cell_type == "code":
-            bodies = from_code(cell)
-        elif found := re.match(r"#+ (.+)\n*", cell.source):
-            if found[1] in END:
-                return
-            heading = render(cell.source[: found.end()])
-            text = cell.source[found.end() :]
-            first = SENTENCE.match(text.split("\n\n")[0])
-            told = first and first[1][0] not in "<|>$" and len(first[1]) <= LETTERS
-            yield heading + (render(first[1]) if told else "")
-            bodies = from_text(text)
-        else:
-            bodies = from_text(cell.source)
-        for body in bodies:
-            yield heading.replace("h1>", "h2>") + body
+            yield from (heading + body for body in from_code(cell))
+            continue
+        for block in cell.source.split("\n\n"):
+            first = SENTENCE.match(block)
+            if found := re.match(r"#+ (.+)$", block):
+                if found[1] in END:
+                    return
+                heading, begins = f"<h2>{MARKDOWN.renderInline(found[1])}</h2>\n", True
+                if block.startswith("# "):
+                    yield heading.replace("h2>", "h1>")
+            elif begins and first and block[0] not in "<|>$" and len(first[1]) <= LETTERS:
+                yield heading + render(first[1])
+                begins = False
+            elif block.startswith(("> **Bet", "$$", "|")) and block.count("\n") <= ROWS:
+                yield heading + render(block)
 
 
 def build(names: list[str], out: Path = OUT) -> list[Path]:

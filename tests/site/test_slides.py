@@ -36,6 +36,7 @@ def test_each_slide_fits(browser: Any, tmp_path: Path, name: str):
     page.goto(page_file.as_uri())
     page.wait_for_function("() => window.MathJax?.startup?.promise")
     page.evaluate("() => MathJax.startup.promise.then(() => 0)")
+    page.evaluate("() => Reveal.configure({transition: 'none'})")
     count = page.evaluate("() => Reveal.getTotalSlides()")
     assert 15 <= count <= 80
     pictures = 0
