@@ -18,6 +18,7 @@ import json
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -186,6 +187,8 @@ def build(out: Path = OUT, folded: bool = False) -> list[str]:
             test for test, names in tests.items()
             if names & write and not {n.split(".")[0] for n in names} & (later | by_hand)
         ]  # fmt: skip
+        files = Counter(test.split("::")[0] for test in to_run)  # most of a chapter's first
+        to_run.sort(key=lambda test: -files[test.split("::")[0]])
         plan[name] = {"yours": one.yours, "tests": to_run}
         title = one.nb.cells[0].source.removeprefix("# ")
         count = sum(map(len, one.yours.values()))

@@ -242,7 +242,7 @@ def show(results: list[Test]) -> None:
         print("red  " if red else "green", name + more)
     wrong = [test for test in results if test.words and "yours: " not in test.words]
     if wrong:
-        lines = wrong[0].words.rstrip().splitlines()
+        lines = [line[:100] for line in wrong[0].words.rstrip().splitlines()]
         print(f"\nThe first mistake, {wrong[0].name}:", *lines[-25:], sep="\n    ")
 
 
