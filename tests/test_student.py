@@ -140,6 +140,9 @@ def test_a_mistake_is_caught_and_named(out):
     assert "The first mistake, test_self_attention_equals_torch" in done.stdout
     assert "AssertionError" in done.stdout.split("The first mistake")[1]
     assert not (out / "mine" / "attention.py").exists()
+    fill(out, "attention")
+    assert run(out, "attention").returncode == 0
+    assert (out / "mine" / "attention.py").exists()
 
 
 def test_the_books_own_code_is_green_and_is_used_from_then_on(out):
@@ -214,7 +217,7 @@ def test_the_extra_brings_what_the_tests_import(out, plan):
             todo += inner[1].split(",") if inner else []
             brought.add(one)
     names = {re.match(r"[\w-]+", one)[0] for one in brought}
-    names |= {"pyarrow", "sentence-transformers", "regex"}  # of datasets, of weights, of transformers
+    names |= {"pyarrow", "regex", "sentence-transformers"}  # what these bring
     owner = packages_distributions()
     for file in sorted({test.split("::")[0] for one in plan.values() for test in one["tests"]}):
         for node in ast.parse((out / file).read_text(encoding="utf-8")).body:
