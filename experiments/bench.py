@@ -94,8 +94,8 @@ def main() -> int:
     """Measure, write the record, and say whether a floor was missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "what", nargs="*", choices=[*FAMILIES, "quick", "tiny"], metavar="WHAT",
-        help=f"quick, or some of {', '.join(FAMILIES)} (default: all)",
+        "what", nargs="*", default="all", choices=["all", *FAMILIES, "quick", "tiny"],
+        metavar="WHAT", help=f"quick, or some of {', '.join(FAMILIES)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--threads", default="1", help="a number, or all (default: 1)")
     parser.add_argument("--python", type=Path, help="the Python where the other peers are")

@@ -31,8 +31,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from minibert import classification, finetuning, heads, tagging
 from minibert.data import leads
-from minibert.pretraining import train_last
 from minibert.training import TrainingConfig
+from minibert.transfer import train_last
 
 RECORD = RESULTS / "finetuning.json"
 SIZES = (48, 240, 960)  # labelled leads

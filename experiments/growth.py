@@ -348,7 +348,9 @@ PARTS = {"curves": curves, "data": data, "scaling": scaling}
 def main() -> int:
     """Measure, and write the parts into this machine's block."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS], metavar="PART")
+    parser.add_argument(
+        "parts", nargs="*", default="all", choices=["all", *PARTS], metavar="PART"
+    )
     parser.add_argument("--threads", default="1", help="of the curves: a number, or all")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--record", type=Path, default=RECORD)
@@ -357,7 +359,7 @@ def main() -> int:
     set_threads(os.cpu_count() or 1 if args.threads == "all" else int(args.threads))
     from record import circumstances
 
-    for name in args.parts or PARTS:
+    for name in PARTS if "all" in args.parts else args.parts:
         rounds = args.rounds if name == "curves" else min(args.rounds, 3)
         found = PARTS[name](rounds)
         file = args.record

@@ -74,10 +74,11 @@ def find_exported(name_or_path: str | Path, file_name: str | None) -> tuple[Path
 
 @lru_cache(maxsize=4)
 def open_exported(
-    folder: Path, file: Path, seen: tuple[Any, ...]
+    folder: Path, file: Path, seen: tuple[Any, ...], threads: int | None = None
 ) -> tuple["ExportedModel", Tokenizer]:
     """Open a file; what was `seen` there makes a new reading of a new file."""
-    return ExportedModel(file, read_config(folder)), Tokenizer.from_pretrained(folder)
+    config = read_config(folder)
+    return ExportedModel(file, config, threads), Tokenizer.from_pretrained(folder)
 
 
 class ExportedModel:
@@ -86,6 +87,9 @@ class ExportedModel:
     Args:
         file: the graph, its weights inside or beside it.
         config: of the model it was made from.
+        threads: how many compute; None for ONNX Runtime's choice,
+            one for each core, whatever OMP_NUM_THREADS or
+            `torch.set_num_threads` says.
 
     Raises:
         ModuleNotFoundError: ONNX Runtime is not installed.
@@ -94,7 +98,9 @@ class ExportedModel:
 
     training, device = False, "cpu"
 
-    def __init__(self, file: Path, config: BertConfig) -> None:
+    def __init__(
+        self, file: Path, config: BertConfig, threads: int | None = None
+    ) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError:
@@ -103,6 +109,7 @@ class ExportedModel:
             ) from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong is raised, too
+        options.intra_op_num_threads = threads or 0  # 0: its own choice
         try:
             self.session = onnxruntime.InferenceSession(
                 str(file), options, providers=["CPUExecutionProvider"]

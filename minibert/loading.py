@@ -50,6 +50,7 @@ def load(
     dtype: "torch.dtype | str | None" = None,
     backend: str | None = None,
     file_name: str | None = None,
+    threads: int | None = None,
 ) -> tuple[Any, Tokenizer]:
     """Get a model and its tokenizer, for a function on strings.
 
@@ -67,12 +68,15 @@ def load(
             holds nothing else, or no torch is installed.
         file_name: of several that were exported, such as
             "onnx/model_quantized.onnx": for "onnx".
+        threads: how many compute, for "onnx"; None for one for each
+            core. Those of torch are the whole process's:
+            `torch.set_num_threads`.
 
     Raises:
         TypeError: something else.
         ValueError: a model in training mode, a device or a dtype for
-            one that is loaded, an unknown backend, or a device that
-            is not there.
+            one that is loaded, an unknown backend, a device that is
+            not there, or `threads` for torch or a loaded model.
         Untrained: a `ValueError`; the file lacks the head, and a
             random one would answer, too. Training starts with
             `from_pretrained`, which gives one.
@@ -101,12 +105,19 @@ def load(
         backend is None and holds_exported(Path(model), alone=has_torch())
     ):
         folder, file = find_exported(model, file_name)
-        ours, tokenizer = open_exported(folder, file, folder_state(folder))
+        if threads is not None:
+            check_whole("threads", threads, 1)
+        ours, tokenizer = open_exported(folder, file, folder_state(folder), threads)
         check_kind(ours, kind)
         check_cpu(device, dtype)
     else:
         folder = find_folder(model, ["*.safetensors", "config.json"])
         ours, tokenizer = load_torch(folder, kind, device, dtype)
+    if threads is not None and (isinstance(model, tuple) or not isinstance(ours, ExportedModel)):
+        raise ValueError(
+            f"threads is {threads}, and it is for a file of ONNX that is opened here: "
+            "for torch, call torch.set_num_threads"
+        )
     if ours.training:
         raise ValueError(
             "the model is in training mode, where dropout makes every "

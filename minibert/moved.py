@@ -17,7 +17,10 @@ MOVED = {  # old module -> new module -> names
         "tagging": "Span read_tags span_f1 tag tag_row",
     },
     "data": {"files": "resolve"},
-    "pretraining": {"corpus": "open_corpus text_files write_corpus"},
+    "pretraining": {
+        "corpus": "open_corpus text_files write_corpus",
+        "transfer": "save_trained stack_layers train_last",
+    },
     "finetuning": {"classification": "text_row"},
     "qa": {
         "heads": "BertForQuestionAnswering QuestionAnsweringOutput",

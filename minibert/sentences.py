@@ -77,6 +77,13 @@ POOLS: dict[str, Pool] = {
 }
 
 
+def with_prompt(prompt: str, texts: Sequence[str]) -> Sequence[str]:
+    """Put a layout's prompt before each text, where it has one."""
+    if not prompt:
+        return texts
+    return [prompt + text for text in as_texts(texts, "text", empty=True)]
+
+
 def to_unit(vectors: NDArray[Any]) -> NDArray[Any]:
     """Divide vectors by their lengths; zeros stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -137,7 +144,7 @@ def embed(
         texts: what is beyond `max_length` tokens is cut off. Of an
             iterator, texts are read as they are needed.
         model: a shipped name, a folder, a hub id, or a BertModel and
-            its tokenizer.
+            its tokenizer, which know of no `modules.json`.
         device: where to put a model that is named; None for the
             best.
         pool: makes one vector of a text's tokens, of tensors, or of
@@ -191,7 +198,8 @@ def embed(
         axis = 1 if layer is None else 0  # the texts'
 
         def some(chunk: list[str]) -> Iterator[Vectors]:
-            return iter(np.moveaxis(embed(chunk, model=(bert, tokenizer), **kwargs), axis, 0))
+            whole = with_prompt(layout.prompt, chunk)
+            return iter(np.moveaxis(embed(whole, model=(bert, tokenizer), **kwargs), axis, 0))
 
         return stream(texts, some)
     last = bert.config.num_hidden_layers
@@ -201,8 +209,7 @@ def embed(
     options = {} if layer in (-1, last) else {"output_hidden_states": True}
     size = len(layers), len(texts), bert.config.hidden_size
     vectors = np.empty(size, np.float32)
-    if layout.prompt:
-        texts = [layout.prompt + text for text in as_texts(texts, "text")]
+    texts = with_prompt(layout.prompt, texts)
     ids = tokenizer.ids(texts, max_length=max_length)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     starts = range(0, len(order), batch_size)

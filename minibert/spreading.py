@@ -54,12 +54,19 @@ def spread(
     Raises:
         ValueError: shares in float16, or of a torch without FSDP2.
     """
+    inner, collect = model, nothing
     if config.shard and world > 1:
-        return share_out(model, optimiser, config, world)
-    wrapped: Any = torch.compile(model) if config.compile else model
-    if world > 1:
+        inner, optimiser, collect = share_out(
+            model, optimiser, config, world
+        )
+    wrapped: Any = torch.compile(inner) if config.compile else inner
+    if world > 1 and not config.shard:
         wrapped = DistributedDataParallel(wrapped)
-    return Spread(wrapped, model, optimiser, lambda: None)
+    return Spread(wrapped, inner, optimiser, collect)
+
+
+def nothing() -> None:
+    """Collect what is whole already."""
 
 
 def share_out(
@@ -67,10 +74,14 @@ def share_out(
     optimiser: torch.optim.Optimizer,
     config: "TrainingConfig",
     world: int,
-) -> Spread:
+) -> tuple[nn.Module, torch.optim.Optimizer, Callable[[], None]]:
     """Cut each tensor over the processes; the CPU has the whole.
 
     A layer is put together when it is computed, and dropped then.
+
+    Returns:
+        The model in shares, its optimiser, and what brings the
+        whole ones up to date.
 
     Source: Zhao et al. 2023, PyTorch FSDP.
     """
@@ -120,7 +131,4 @@ def share_out(
             return tensor.full_tensor()
         return tensor
 
-    wrapped: Any = shares
-    if config.compile:
-        wrapped = torch.compile(shares)
-    return Spread(wrapped, shares, own, collect)
+    return shares, own, collect

@@ -8,7 +8,6 @@ what is put around the pieces is done here. Shapes: `B` texts (or
 pairs of them), `S` pieces in the longest.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from os import PathLike
@@ -23,12 +22,10 @@ from minibert.batching import (
     Batch,
     OverflowingBatch,
     Row,
-    check_stride,
     collate,
     pad,
     surround,
     to_tensors,
-    truncate,
 )
 from minibert.checks import as_texts, brief
 from minibert.files import (
@@ -44,11 +41,14 @@ from minibert.tokenizer_files import (
     refuse_other_tokenizer,
     write_settings,
 )
+from minibert.truncation import Text, cut_rows
 from minibert.vocabulary import (
     SPECIAL,
     backend,
+    check_ids,
     check_vocabulary,
     new_pieces,
+    put_words,
 )
 
 if TYPE_CHECKING:  # it takes a second to import
@@ -57,29 +57,6 @@ else:  # names of 0.2
     __getattr__ = moved(__name__)
 
 __all__ = ["Encoding", "Tokenizer"]
-
-
-UNUSED = re.compile(r"\[unused\d+\]")
-
-
-Text = str | Sequence[str]  # or its words
-
-
-def as_batch(
-    texts: Text | Iterable[Text], what: str, split: bool
-) -> list[Text]:
-    """Give one or more texts, or lists of words, as a list of them.
-
-    Raises:
-        TypeError, ValueError: as `as_texts`.
-    """
-    if not split:
-        texts = [texts] if isinstance(texts, str) else texts
-        return [*as_texts(texts, what)]  # type: ignore[arg-type]
-    texts = texts if isinstance(texts, str) else list(texts)
-    if not texts or all(isinstance(words, str) for words in texts):
-        return [as_texts(texts, "word")]  # type: ignore[arg-type]
-    return [as_texts(words, "word") if len(words) else [] for words in texts]
 
 
 class Encoding(NamedTuple):
@@ -200,7 +177,7 @@ class Tokenizer:
         Raises:
             IndexError: an id lies outside the vocabulary.
         """
-        return [self._pieces[i] for i in self._checked(ids)]
+        return [self._pieces[i] for i in check_ids(ids, len(self))]
 
     def decode(
         self,
@@ -219,7 +196,8 @@ class Tokenizer:
         Raises:
             IndexError: an id lies outside the vocabulary.
         """
-        return str(self._rust.decode(self._checked(ids), skip_special_tokens))
+        numbers = check_ids(ids, len(self))
+        return str(self._rust.decode(numbers, skip_special_tokens))
 
     def batch_decode(
         self,
@@ -237,25 +215,6 @@ class Tokenizer:
                 them, as `minibert.batching.collate` takes them.
         """
         return collate(rows, self.pad_id)
-
-    def _checked(self, ids: Any) -> list[int]:
-        values = ids.tolist() if hasattr(ids, "tolist") else ids
-        if not isinstance(values, Iterable):
-            raise TypeError(f"ids must be a row of integers, not {values!r}")
-        numbers = []
-        for place, i in enumerate(values):
-            if not hasattr(i, "__index__"):
-                raise TypeError(
-                    f"id {i!r} at place {place} is no integer: pass one "
-                    "row of ids at a time"
-                )
-            if not 0 <= i < len(self):
-                raise IndexError(
-                    f"id {i} at place {place} is outside the "
-                    f"vocabulary of {len(self)}"
-                )
-            numbers.append(int(i))
-        return numbers
 
     def encode(
         self,
@@ -286,8 +245,8 @@ class Tokenizer:
             ValueError: too long where nothing may be cut.
         """
         pairs = None if pair is None else [pair]
-        ((_, a, b),) = self._rows(
-            [text], pairs, max_length, truncation, add_special_tokens,
+        ((_, a, b),) = cut_rows(
+            self._rust, [text], pairs, max_length, truncation, add_special_tokens,
             is_split_into_words, offsets=True,
         )  # fmt: skip
         ids, types = self._around(a, b, add_special_tokens)
@@ -355,8 +314,8 @@ class Tokenizer:
                 f"stride is {stride}, which says nothing without "
                 "return_overflowing_tokens=True"
             )
-        rows = self._rows(
-            texts, pairs, max_length, truncation, add_special_tokens,
+        rows = cut_rows(
+            self._rust, texts, pairs, max_length, truncation, add_special_tokens,
             is_split_into_words, stride if return_overflowing_tokens else None,
         )  # fmt: skip
         around = [self._around(a, b, add_special_tokens) for _, a, b in rows]
@@ -398,7 +357,7 @@ class Tokenizer:
         """
         if len(texts) == 0:
             return []
-        rows = self._rows(texts, None, max_length, True, True, False)
+        rows = cut_rows(self._rust, texts, None, max_length, True, True, False)
         return [self._around(a, b, True)[0] for _, a, b in rows]
 
     def _around(
@@ -412,51 +371,6 @@ class Tokenizer:
             return surround(a.ids, second, self.cls_id, self.sep_id)
         ids = [*a.ids, *(second or [])]
         return ids, [0] * len(a) + [1] * (len(ids) - len(a))
-
-    def _rows(
-        self,
-        texts: Text | Iterable[Text],
-        pairs: Text | Iterable[Text] | None,
-        max_length: int | None,
-        truncation: str | bool,
-        special: bool,
-        split: bool,
-        stride: int | None = None,
-        offsets: bool = False,
-    ) -> list[tuple[int, tokenizers.Encoding, tokenizers.Encoding | None]]:
-        """Cut texts and pairs; rows of (number of the text, a, b)."""
-        how = {"is_pretokenized": split, "add_special_tokens": False}
-        texts = as_batch(texts, "text", split)
-        rust = self._rust  # where no offsets are asked for, it counts none
-        cut = rust.encode_batch if offsets else rust.encode_batch_fast
-        first = cut(texts, **how)
-        second: Sequence[tokenizers.Encoding | None] = [None] * len(first)
-        if pairs is not None:
-            pairs = as_batch(pairs, "pair", split)
-            if len(pairs) != len(texts):
-                raise ValueError(
-                    f"{len(texts)} texts but {len(pairs)} pairs: each "
-                    "text needs its own"
-                )
-            second = cut(pairs, **how)
-        rows = []
-        for i, (a, b) in enumerate(zip(first, second, strict=True)):
-            rows.append((i, a, b))
-            if max_length is None:
-                continue
-            sizes = len(a), -1 if b is None else len(b)
-            count = (2 if b is None else 3) * special
-            keep = truncate(*sizes, max_length - count, truncation, i, count)
-            for one, size, stay in zip((a, b), sizes, keep, strict=True):
-                if one is None or stay >= size:
-                    continue
-                if stride is not None:
-                    check_stride(stride, stay, b is None, truncation)
-                one.truncate(stay, stride or 0)
-                if stride is not None:
-                    more = one.overflowing
-                    rows += [(i, x, b) if one is a else (i, a, x) for x in more]
-        return rows
 
     def add(
         self, words: str | Iterable[str], *, append: bool = False
@@ -478,31 +392,17 @@ class Tokenizer:
             ValueError: a word would be cut before it is looked up.
         """
         words = [words] if isinstance(words, str) else words
-        words = as_texts(words, "word")
-        pieces = list(self._pieces)
-        known = dict(self._ids)
-        kept = {token.content for token in self._added}
-        free = [] if append else [
-            i for i, p in enumerate(pieces)
-            if UNUSED.fullmatch(p) and p not in kept
-        ]  # fmt: skip
-        free.reverse()
-        ids = []
-        for word in words:
+        entries = []
+        for word in as_texts(words, "word"):
             parts = self._split(word)
             if len(parts) != 1:
                 raise ValueError(
                     f"{word!r} cannot be an entry: it is cut into "
                     f"{parts} before the vocabulary is looked up"
                 )
-            if parts[0] not in known:
-                if free:
-                    known[parts[0]] = free.pop()
-                    pieces[known[parts[0]]] = parts[0]
-                else:
-                    known[parts[0]] = len(pieces)
-                    pieces.append(parts[0])
-            ids.append(known[parts[0]])
+            entries += parts
+        kept = {token.content for token in self._added}
+        pieces, ids = put_words(self._pieces, entries, kept, append)
         self._set_vocabulary(pieces)
         return ids
 

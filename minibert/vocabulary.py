@@ -7,7 +7,9 @@ A vocabulary is a list of pieces; a piece that continues a word
 begins with `##`, and a piece's id is its place in the list.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import tokenizers
 from tokenizers import (
@@ -86,6 +88,68 @@ def new_pieces(
     known = set(vocabulary)
     names = dict.fromkeys(token.content for token in added)
     return [name for name in names if name not in known]
+
+
+def check_ids(ids: Any, size: int) -> list[int]:
+    """Give a row of ids, of a tensor too, as a list.
+
+    Raises:
+        TypeError: it is no row of integers.
+        IndexError: an id lies outside a vocabulary of `size`.
+    """
+    values = ids.tolist() if hasattr(ids, "tolist") else ids
+    if not isinstance(values, Iterable):
+        raise TypeError(f"ids must be a row of integers, not {values!r}")
+    numbers = []
+    for place, i in enumerate(values):
+        if not hasattr(i, "__index__"):
+            raise TypeError(
+                f"id {i!r} at place {place} is no integer: pass one "
+                "row of ids at a time"
+            )
+        if not 0 <= i < size:
+            raise IndexError(
+                f"id {i} at place {place} is outside the "
+                f"vocabulary of {size}"
+            )
+        numbers.append(int(i))
+    return numbers
+
+
+UNUSED = re.compile(r"\[unused\d+\]")
+
+
+def put_words(
+    vocabulary: Sequence[str], words: Sequence[str], kept: Collection[str], append: bool
+) -> tuple[list[str], list[int]]:
+    """Give words a place each: their own, an `[unusedN]`, or a new one.
+
+    Args:
+        vocabulary: the pieces.
+        words: as they are looked up.
+        kept: pieces that stay.
+        append: leave every `[unusedN]` alone.
+
+    Returns:
+        The pieces, and the words' ids.
+    """
+    pieces = list(vocabulary)
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    free = [
+        i for piece, i in ids.items()
+        if not append and UNUSED.fullmatch(piece) and piece not in kept
+    ]  # fmt: skip
+    free.reverse()
+    for word in words:
+        if word in ids:
+            continue
+        if free:
+            ids[word] = free.pop()
+            pieces[ids[word]] = word
+        else:
+            ids[word] = len(pieces)
+            pieces.append(word)
+    return pieces, [ids[word] for word in words]
 
 
 def train_vocabulary(

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from IPython.core.inputtransformer2 import TransformerManager
 
 # Called for what they show or write; and all that begin with `check`.
-SHOW = {"print", "show", "display", "save_pretrained"}
+SHOW = {"print", "show", "display", "save", "save_pretrained"}
 # Methods that change their object and whose value is used, too; and all that end in `_`.
 CHANGE = {"train", "eval", "pop", "popitem", "setdefault"}
 # Methods whose value is the object's own parts.

@@ -124,6 +124,23 @@ def test_a_bad_row_makes_the_command_fail(theirs, status, monkeypatch, tmp_path)
     assert len(block["rows"]) == 2
 
 
+def test_all_families_and_parts_are_measured_where_none_is_named(monkeypatch, tmp_path):
+    seen = []
+    for name in bench.FAMILIES:
+        family = SimpleNamespace(rows=lambda size, name=name: seen.append(name) or [])
+        monkeypatch.setitem(sys.modules, f"speed.{name}", family)
+    for module in (bench, growth):
+        monkeypatch.setattr(module, "set_threads", lambda count: None)
+        monkeypatch.setattr(sys, "argv", ["it", "--record", str(tmp_path / module.__name__)])
+    assert bench.main() == 0
+    assert seen == [*bench.FAMILIES]
+    parts = dict.fromkeys(growth.PARTS, lambda rounds: [rounds])
+    monkeypatch.setattr(growth, "PARTS", parts)
+    assert growth.main() == 0
+    (block,) = json.loads((tmp_path / "growth").read_text(encoding="utf-8"))["blocks"].values()
+    assert parts.keys() < block.keys()
+
+
 @pytest.mark.parametrize("key", RECORDED["blocks"])
 def test_the_record_keeps_its_floors(key):
     block = RECORDED["blocks"][key]

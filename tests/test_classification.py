@@ -34,10 +34,10 @@ from minibert.heads import (
 )
 from minibert.loading import row_length
 from minibert.losses import IGNORE, class_loss
-from minibert.pretraining import train_last
 from minibert.tagging import Span, read_tags, span_f1, tag, tag_row
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig
+from minibert.transfer import train_last
 
 TINY = BertConfig(
     vocab_size=4096, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 import minibert.exporting
+import minibert.onnx_graph
 from minibert.__main__ import main
 from minibert.bert import BertModel
 from minibert.config import BertConfig
-from minibert.exporting import Exported, export, get_loaded, output_names
+from minibert.exporting import Exported, export, get_loaded
 from minibert.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -30,6 +31,7 @@ from minibert.heads import (
 from minibert.loading import load
 from minibert.mlm import BertForMaskedLM
 from minibert.nsp import BertForNextSentencePrediction
+from minibert.onnx_graph import output_names
 from minibert.pretraining import BertForPreTraining
 from minibert.squad import load_leadqa
 from minibert.tokens import Tokenizer
@@ -199,6 +201,34 @@ def test_the_layout_of_a_folder(body: Path, exported: Path) -> None:
     assert Tokenizer.from_pretrained(exported).encode(text, "w2").ids == ids
     theirs = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(exported)
     assert theirs(text, "w2")["input_ids"] == ids
+    assert theirs.model_max_length == SHALLOW.max_position_embeddings
+
+
+@pytest.mark.parametrize("said, kept", [(None, 48), (20, 20), (10**30, 48)])
+def test_a_row_is_as_long_as_the_source_says(
+    tmp_path: Path, said: int | None, kept: int
+) -> None:
+    config = replace(CONFIG, max_position_embeddings=48)
+    source, new = tmp_path / "source", tmp_path / "new"
+    for folder in (source, new):
+        TOKENIZER.save_pretrained(folder)
+    file = source / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) | {"model_max_length": said}
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    minibert.exporting.write_beside(new, BertModel(config), TOKENIZER, source)
+    theirs = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(new)
+    assert theirs.model_max_length == kept
+
+
+def test_an_exported_model_computes_with_as_many_threads_as_it_is_told(exported: Path) -> None:
+    for threads, told in ((None, 0), (1, 1), (2, 2)):
+        model, _ = load(exported, backend="onnx", threads=threads)
+        assert model.session.get_session_options().intra_op_num_threads == told
+    with pytest.raises(ValueError, match="threads is 0, not 1 or more"):
+        load(exported, backend="onnx", threads=0)
+    for given in ("leads-small", load(exported, backend="onnx")):
+        with pytest.raises(ValueError, match="threads is 1.*torch.set_num_threads"):
+            load(given, threads=1)
 
 
 def test_a_pooler_that_the_file_lacks_is_left_away(tmp_path: Path) -> None:
@@ -239,14 +269,14 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_lost(
     body: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_of(exported)
-    real = minibert.exporting.trace
+    real = minibert.onnx_graph.trace
 
     def other(model: Any) -> Any:
         changed = copy.deepcopy(model)
         changed.encoder.layers[0].norm2.bias.data += 0.01
         return real(changed)
 
-    monkeypatch.setattr(minibert.exporting, "trace", other)
+    monkeypatch.setattr(minibert.onnx_graph, "trace", other)
     with pytest.raises(ValueError, match="differs from torch's by 0.0.* on rows of"):
         export(body, exported, int8=True)
     assert files_of(exported) == before
@@ -254,7 +284,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_lost(
     def fail(model: Any) -> Any:
         raise RuntimeError("step 3 of 3\nmany lines") from TypeError("no such node\nmore")
 
-    monkeypatch.setattr(minibert.exporting, "trace", fail)
+    monkeypatch.setattr(minibert.onnx_graph, "trace", fail)
     for folder in (exported, body.parent / "new"):
         with pytest.raises(ValueError, match="cannot export a BertModel: no such node$"):
             export(body, folder, int8=True)

@@ -35,11 +35,9 @@ from minibert.pretraining import (
     PretrainingData,
     measure,
     pretrain,
-    save_trained,
-    stack_layers,
-    train_last,
 )
 from minibert.tokens import Tokenizer
+from minibert.transfer import save_trained, stack_layers, train_last
 from minibert.vocabulary import SPECIAL
 
 LETTERS = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz.", *(f"##{c}" for c in "abcdefgh")]

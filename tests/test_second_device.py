@@ -35,6 +35,7 @@ from minibert import (
     rouge,
     sentences,
     summaries,
+    transfer,
     transformer,
 )
 from minibert.batching import pack, unpack
@@ -569,7 +570,7 @@ def measured(where: torch.device) -> dict[str, float]:
 
 def frozen(where: torch.device) -> list[bool]:
     model = make(BertForMaskedLM, where=where)
-    pretraining.train_last(model, 1)
+    transfer.train_last(model, 1)
     return [p.requires_grad for p in model.parameters()]
 
 
@@ -582,7 +583,7 @@ MODELS: dict[str, Callable[[torch.device], Any]] = {
         make(BertForSequenceClassification, where=where)
     )(drawn(3, 6, high=20).to(where), labels=torch.tensor([0, 1, 2], device=where))[0].item(),
     "pretraining.measure": measured,
-    "pretraining.train_last": frozen,
+    "transfer.train_last": frozen,
     "tokens.Tokenizer": with_ids,
     "device.slowdown": lambda where: device.slowdown(where, torch.float32) > 0,
     "device.best_dtype": lambda where: device.best_dtype(where),
@@ -599,16 +600,16 @@ def test_a_function_on_a_model_gives_plain_things(name):
 
 
 def test_a_deeper_model_has_the_layers_of_the_second_device():
-    want = pretraining.stack_layers(make(BertForMaskedLM), 4)
-    got = pretraining.stack_layers(make(BertForMaskedLM, where=SECOND), 4)
+    want = transfer.stack_layers(make(BertForMaskedLM), 4)
+    got = transfer.stack_layers(make(BertForMaskedLM, where=SECOND), 4)
     same(got, want, got.device.type)
 
 
 def test_a_trained_part_is_saved_from_the_second_device(tmp_path):
     for where in (CPU, SECOND):
         model = make(BertForSequenceClassification, where=where)
-        pretraining.train_last(model, 1)
-        pretraining.save_trained(model, tmp_path / where.type, "minilm")
+        transfer.train_last(model, 1)
+        transfer.save_trained(model, tmp_path / where.type, "minilm")
     first, second = (tmp_path / x.type / "model.safetensors" for x in (CPU, SECOND))
     assert first.read_bytes() == second.read_bytes()
 
@@ -802,8 +803,8 @@ def test_a_row_of_padding_is_a_number_in_fewer_bits(kind, dtype):
 # --- nothing is left out ------------------------------------------------------
 
 RUN = {
-    *STRINGS, *TENSORS, *MODELS, "transformer.Transformer", "pretraining.stack_layers",
-    "pretraining.save_trained", "training.train", "pretraining.pretrain",
+    *STRINGS, *TENSORS, *MODELS, "transformer.Transformer", "transfer.stack_layers",
+    "transfer.save_trained", "training.train", "pretraining.pretrain",
     "finetuning.fine_tune", "device.can_look", "device.best_device", "loading.load",
     "pretraining.PretrainingData", "finetuning.FineTuningData",
     *(f"{kind.__module__.split('.')[1]}.{kind.__name__}" for kind in KINDS),

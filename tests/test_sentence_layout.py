@@ -89,6 +89,18 @@ def test_what_they_save_is_read(model: BertModel, pool: str, tmp_path: Path) -> 
     np.testing.assert_allclose(vectors(tmp_path / "saved"), peer.encode(TEXTS), atol=1e-5)
 
 
+def test_a_prompt_comes_before_each_text_of_an_iterator_too(
+    model: BertModel, tmp_path: Path
+) -> None:
+    save_sentence_model(model, TOKENIZER, tmp_path, max_length=20)
+    prompt = {"prompts": {"query": "where is "}, "default_prompt_name": "query"}
+    change(tmp_path / SENTENCES, lambda said: said.update(prompt))
+    ours, plain = vectors(tmp_path), embed(TEXTS, model=(model, TOKENIZER), max_length=20)
+    assert np.abs(plain - ours).max() > 1e-3  # a loaded pair knows of no prompt
+    np.testing.assert_allclose([*embed(iter(TEXTS), model=tmp_path)], ours, atol=1e-5)
+    assert embed([], model=tmp_path).shape == (0, 16)
+
+
 def test_the_packaged_model_says_what_embed_does() -> None:
     folder = resolve("minilm")
     assert read_layout(folder) == Layout(folder, "mean", True, 256, "")

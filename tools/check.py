@@ -28,15 +28,15 @@ BY_HAND = {
 FLOORS = [
     "moved", "checks", "highlight", "device", "attention", "transformer",  # layers
     "files", "data", "vocabulary", "offsets", "tokenizer_files",  # text to numbers
-    "batching", "tokens", "config", "cards", "exported", "loading",
+    "batching", "truncation", "tokens", "config", "cards", "exported", "loading",
     "losses", "embeddings", "huggingface", "weights", "bert", "counting",
     "sentence_layout", "sharing",
     "mlm", "nsp", "checkpoints", "steps", "stopping", "spreading", "training", "corpus",
-    "pretraining", "streaming",  # training it
+    "pretraining", "transfer", "streaming",  # training it
     "classification", "labels", "glue", "tagging", "heads", "finetuning", "squad", "windows",
     "spans", "qa", "sentences", "summaries", "rouge", "inside", "search", "queueing",
     "limits", "serving",
-    "exporting",  # using it
+    "onnx_graph", "exporting",  # using it
 ]  # fmt: skip
 
 

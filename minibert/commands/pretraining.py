@@ -24,17 +24,11 @@ from minibert.data import leads, sentences
 from minibert.files import find_folder
 from minibert.mlm import BertForMaskedLM
 from minibert.nsp import Corpus
-from minibert.pretraining import (
-    BertForPreTraining,
-    PretrainingConfig,
-    pretrain,
-    save_trained,
-    stack_layers,
-    train_last,
-)
+from minibert.pretraining import BertForPreTraining, PretrainingConfig, pretrain
 from minibert.steps import processes
 from minibert.streaming import StreamedData, open_stream
 from minibert.tokens import Tokenizer
+from minibert.transfer import save_trained, stack_layers, train_last
 
 __all__: list[str] = []
 

@@ -22,12 +22,12 @@ from minibert.commands.pretraining import check_start
 from minibert.data import split_of
 from minibert.finetuning import fine_tune
 from minibert.heads import BertForQuestionAnswering
-from minibert.pretraining import save_trained
 from minibert.qa import answer_all, question_rows
 from minibert.squad import Question, evaluate, load_leadqa, load_squad, read_squad
 from minibert.steps import processes
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig
+from minibert.transfer import save_trained
 
 __all__: list[str] = []
 
