@@ -1,8 +1,8 @@
 # Two commands do all the set-up: `make book` (the rendered book) and `make test`.
 # Each target is a Python command, which works without make: python tools/make.py TARGET
 PYTHON  ?= python3
-TARGETS := help book test lab html chapter chapters check unit wheel notebooks bench peers gpu colab clean
+TARGETS := help book test lab html chapter chapters check unit wheel notebooks bench peers gpu colab student slides clean
 
 .PHONY: $(TARGETS)
 $(TARGETS):
-	@$(PYTHON) tools/make.py $@ $(if $(filter chapter book colab bench wheel,$@),$(ONLY))
+	@$(PYTHON) tools/make.py $@ $(if $(filter chapter book colab bench wheel student slides,$@),$(ONLY))

@@ -92,8 +92,8 @@ def test_what_leaves_the_encoding_to_the_machine_is_seen(code):
     [
         "open('x', 'rb')", "open('x', encoding='utf-8')", "path.open('wb')", "gzip.open('x')",
         "path.read_text('utf-8')", "path.write_text('x', 'utf-8')", "os.open('x', 0)",
-        "Image.open('x')", "run('x', text=True, encoding='utf-8')", "NamedTemporaryFile()", "{'text': 'a'}",
-        "read_text('leads')", "'do not open() it'",
+        "Image.open('x')", "run('x', text=True, encoding='utf-8')", "NamedTemporaryFile()",
+        "{'text': 'a'}", "read_text('leads')", "'do not open() it'",
     ],
 )  # fmt: skip
 def test_what_names_it_is_let_pass(code):

@@ -365,7 +365,7 @@ def test_every_target_is_one_python_command_too():
 def test_the_makefile_only_calls_python(name):
     command = ["make", "-n", "--no-print-directory", name, "ONLY=bert qa"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
-    takes = ("chapter", "book", "colab", "bench", "wheel")
+    takes = ("chapter", "book", "colab", "bench", "wheel", "student", "slides")
     more = ["bert", "qa"] if name in takes else []
     assert done.stdout.split()[1:] == ["tools/make.py", name, *more]
 

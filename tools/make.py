@@ -249,6 +249,16 @@ def colab(*arguments: str) -> None:
     tool("colab", *arguments)
 
 
+def student(*arguments: str) -> None:
+    """The student's edition, into _build/student (ONLY=--folded: plumbing is empty, too)"""
+    tool("student", *arguments)
+
+
+def slides(*names: str) -> None:
+    """Slides from the chapters, into _build/slides (ONLY="bert qa" for some)"""
+    tool("slides", *names)
+
+
 def clean() -> None:
     """Remove what was built (the environment stays)"""
     shutil.rmtree(BUILD, ignore_errors=True)
@@ -270,6 +280,8 @@ TARGETS: dict[str, Callable[..., None]] = {
     "peers": peers,
     "gpu": gpu,
     "colab": colab,
+    "student": student,
+    "slides": slides,
     "clean": clean,
 }
 
