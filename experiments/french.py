@@ -71,7 +71,7 @@ def pretrained(names: dict[str, Any], folder: Path) -> list[dict[str, float]]:
     tokenizer = names["french_tokenizer"]()
     corpora = [names["corpus_of"](s, tokenizer, folder / s) for s in ("train", "dev")]
     log = pretrain(
-        names["new_model"](tokenizer, 192), tokenizer, corpora[0], CONFIG, folder,
+        names["new_model"](tokenizer), tokenizer, corpora[0], CONFIG, folder,
         held_out=corpora[1],
     )  # fmt: skip
     return [{key: round(value, 4) for key, value in line.items()} for line in log]
