@@ -17,6 +17,7 @@ import sys
 import time
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,67 +78,64 @@ def pretrained(names: dict[str, Any], folder: Path) -> list[dict[str, float]]:
     return [{key: round(value, 4) for key, value in line.items()} for line in log]
 
 
-def asked(names: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Ask for the hidden words of the test leads: which are found, lead by lead."""
-    articles = [x for x in names["french"]("test") if len(names["cut"](x.text)) >= 16]
-    gaps = [names["gaps_of"](one) for one in articles]
-    every = list(itertools.chain.from_iterable(gaps))
+def asked(names: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Ask for the hidden words of the test leads: a 1 for each that is found, else a 0."""
+    gaps = names["gaps"](names["french"]("test"))
     best = names["count_neighbours"](names["french"]("train"))
     found = {
-        "commonest word": [gap.word == best[None] for gap in every],
-        "two neighbours": [gap.word == names["by_neighbours"](best, gap) for gap in every],
+        "commonest word": [gap.word == best[None] for gap in gaps],
+        "two neighbours": [gap.word == names["by_neighbours"](best, gap) for gap in gaps],
     }
-    for name, start in (("leads-small", "leads-small"), ("french", folder / "model")):
+    for name, place in (("leads-small", "leads-small"), ("french", folder / "model")):
         with warnings.catch_warnings():  # "a next-sentence head: no use for it"
             warnings.simplefilter("ignore")
-            model = BertForMaskedLM.from_pretrained(start).eval()
-        found[name] = names["guessed"](model, Tokenizer.from_pretrained(start), every)
-    ends = [0, *itertools.accumulate(map(len, gaps))]
-    return {
-        "asked": [len(few) for few in gaps],
-        "found": {
-            name: [sum(hits[a:b]) for a, b in itertools.pairwise(ends)]
-            for name, hits in found.items()
-        },
-    }
+            model = BertForMaskedLM.from_pretrained(place).eval()
+        found[name] = names["guessed"](model, Tokenizer.from_pretrained(place), gaps)
+    return {name: "".join("01"[hit] for hit in hits) for name, hits in found.items()}
 
 
-def topic_runs(names: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Name the topic, from three starts and by counted words, with two sizes and five seeds."""
-    out, topics, test = [], names["TOPICS"], names["french"]("test")
+def topic_runs(names: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
+    """Name the topic from three starts and by counted words: two sizes, five seeds."""
+    topics, test = names["TOPICS"], names["french"]("test")
     labels = [topics.index(one.topic) for one in test]
+    tokenizers = dict.fromkeys(("nothing", "french"), names["french_tokenizer"]())
+    tokenizers["leads-small"] = Tokenizer.from_pretrained("leads-small")
 
-    def add(start: str, count: int, seed: int, guesses: list[int]) -> None:
+    def run(start: str, count: int, seed: int) -> dict[str, Any]:
+        guesses = (count_words if start == "tfidf" else train)(start, count, seed)
         right = sum(a == b for a, b in zip(guesses, labels, strict=True)) / len(labels)
-        out.append({"start": start, "count": count, "seed": seed, "accuracy": round(right, 4)})
-        print(out[-1], flush=True)
+        return {"start": start, "count": count, "seed": seed, "accuracy": round(right, 4)}
 
-    for count, seed in itertools.product(SIZES, SEEDS):
-        chosen = names["balanced"](count, seed)
-        vectors = TfidfVectorizer(sublinear_tf=True)
+    def count_words(_: str, count: int, seed: int) -> list[int]:
+        chosen, vectors = names["balanced"](count, seed), TfidfVectorizer(sublinear_tf=True)
         x = vectors.fit_transform([one.text for one in chosen])
         lines = LogisticRegression(C=30, max_iter=1000)
         lines.fit(x, [topics.index(one.topic) for one in chosen])
-        add("tfidf", count, seed, lines.predict(vectors.transform([x.text for x in test])).tolist())
-        for start, rate in RATE.items():
-            place = "leads-small" if start == "leads-small" else folder / "model"
-            tokenizer = Tokenizer.from_pretrained(place)
-            torch.manual_seed(seed)
+        found: list[int] = lines.predict(vectors.transform([one.text for one in test])).tolist()
+        return found
+
+    def train(start: str, count: int, seed: int) -> list[int]:
+        kind, tokenizer = BertForSequenceClassification, tokenizers[start]
+        torch.manual_seed(seed)
+        if start == "nothing":
+            model = kind(names["new_model"](tokenizer, seed).config, labels=topics)
+        else:
+            place = folder / "model" if start == "french" else start
             with warnings.catch_warnings():  # "the head is random: train it"
                 warnings.simplefilter("ignore")
-                model = BertForSequenceClassification.from_pretrained(place, labels=topics)
-            if start == "nothing":
-                model = BertForSequenceClassification(model.config)
-            steps = (FROM_NOTHING if start == "nothing" else STEPS)[count]
-            config = TrainingConfig(
-                steps=steps, batch_size=16, learning_rate=rate, seed=seed, warmup=steps // 10
-            )
-            rows = names["topic_rows"](chosen, tokenizer)
-            fine_tune(model, tokenizer, rows, config, progress=False)
-            rows = names["topic_rows"](test, tokenizer)
-            logits = torch.stack(predict(model, rows, tokenizer.pad_id))
-            add(start, count, seed, logits.argmax(1).tolist())
-    return out
+                model = kind.from_pretrained(place, labels=topics)
+        steps = (FROM_NOTHING if start == "nothing" else STEPS)[count]
+        config = TrainingConfig(
+            steps=steps, batch_size=16, learning_rate=RATE[start], seed=seed, warmup=steps // 10
+        )
+        rows = names["topic_rows"](names["balanced"](count, seed), tokenizer)
+        fine_tune(model, tokenizer, rows, config, progress=False)
+        rows = names["topic_rows"](test, tokenizer)
+        logits = torch.stack(predict(model, rows, tokenizer.pad_id))
+        return list(logits.argmax(1).tolist())
+
+    for start, count, seed in itertools.product(("tfidf", *RATE), SIZES, SEEDS):
+        yield run(start, count, seed)
 
 
 def main() -> int:
@@ -150,7 +148,9 @@ def main() -> int:
     record: dict[str, Any] = {"command": "python experiments/french.py", "seconds": {}}
     if RECORD.exists():
         record = json.loads(RECORD.read_text(encoding="utf-8"))
-    parts = {"log": pretrained, "words": asked, "topics": topic_runs}
+    parts = {
+        "log": pretrained, "words": asked, "topics": lambda *given: list(topic_runs(*given)),
+    }  # fmt: skip
     for name, work in parts.items():
         if name in record and (folder / "model").is_dir():
             continue
