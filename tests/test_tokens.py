@@ -533,6 +533,15 @@ def test_training_keeps_case_when_told_to():
     assert "dog" in train_vocabulary(["Dog Dog Dog"] * 9, 30)
 
 
+def test_a_vocabulary_with_accents():
+    """Lower-cased or not, with them or without, whatever the default is."""
+    texts = ["Née Née"] * 9
+    assert "nee" in train_vocabulary(texts, 30)
+    assert "née" in train_vocabulary(texts, 30, strip_accents=False)
+    assert "Née" in train_vocabulary(texts, 30, lowercase=False)
+    assert "Nee" in train_vocabulary(texts, 30, lowercase=False, strip_accents=True)
+
+
 def test_training_wants_texts_and_room():
     with pytest.raises(ValueError, match="no texts"):
         train_vocabulary([], 100)
