@@ -347,12 +347,18 @@ def download(
 
 
 def find_texts(folder: str | Path) -> list[Path]:
-    """List the `.txt` files under a folder, but for a model's own."""
+    """List the `.txt` files under a folder, but for a model's own.
+
+    A folder that goes away meanwhile, as temporary ones do, is
+    passed over.
+    """
     return sorted(
-        file for file in Path(folder).rglob("*")
-        if file.suffix.lower() == ".txt" and not file.is_dir()
-        and not (file.parent / "tokenizer_config.json").exists()
-    )  # fmt: skip
+        Path(place, name)
+        for place, _, names in os.walk(folder)
+        if "tokenizer_config.json" not in names
+        for name in names
+        if Path(name).suffix.lower() == ".txt"
+    )
 
 
 def folder_state(folder: Path) -> tuple[Any, ...]:

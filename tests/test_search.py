@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 import minibert
 from minibert import search, sentences
 from minibert.__main__ import main
+from minibert.files import find_texts
 from minibert.search import PROBE, closest, cut_passages, open_index
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -312,6 +313,21 @@ def test_several_at_once(folder: Path, embedded: list[str]) -> None:
         assert results == [first] * 32
         assert open_index(folder).embedded == 0
     assert [one.name for one in (folder / ".minibert").iterdir()] == [search.KEPT.name]
+
+
+def test_a_folder_that_goes_away_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, wanted = folder / ".saving", find_texts(folder)
+    here.mkdir()
+    look = os.scandir
+
+    def scan(place: Path) -> Any:
+        if Path(place) == here:
+            here.rmdir()  # what wrote there is done
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert wanted and find_texts(folder) == wanted
+    assert not here.exists()
 
 
 def test_a_folder_without_words(tmp_path: Path) -> None:
