@@ -29,7 +29,7 @@ import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from record import RESULTS, circumstances
+from record import RESULTS, circumstances, write_rows
 
 from minibert.data import leads
 from minibert.search import approximate, closest
@@ -149,8 +149,7 @@ def main() -> int:
             kept |= {"command": "python experiments/ann.py", "queries": QUERIES}
             kept |= {"found": COUNT, "cosine_in_a_cluster": COSINE}
             kept |= circumstances("faiss-cpu", "numpy")
-            text = json.dumps(kept).replace("}, {", "},\n {")
-            RECORD.write_text(text + "\n", encoding="utf-8")
+            write_rows(RECORD, kept)
     return 0
 
 

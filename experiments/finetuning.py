@@ -23,7 +23,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from record import RESULTS, circumstances
+from record import RESULTS, circumstances, write_rows
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from source import recorded
@@ -164,9 +164,7 @@ def main() -> int:
         scores = {k: round(v, 4) for k, v in measure(one, names).items()}
         kept["runs"].append(one | scores | {"seconds": round(time.perf_counter() - start)})
         kept |= circumstances("tokenizers", "scikit-learn")
-        RECORD.write_text(
-            json.dumps(record, indent=None).replace("}, {", "},\n {") + "\n", encoding="utf-8"
-        )
+        write_rows(RECORD, record)
         print(kept["runs"][-1], flush=True)
     return 0
 

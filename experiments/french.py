@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from record import RESULTS, ROOT, circumstances
+from record import RESULTS, ROOT, circumstances, write_rows
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from source import recorded
@@ -158,8 +158,7 @@ def main() -> int:
         record[name] = work(names, folder)
         record["seconds"][name] = round(time.process_time() - start)  # of the processor
         record |= circumstances("tokenizers", "scikit-learn")
-        text = json.dumps(record).replace("}, {", "},\n {")
-        RECORD.write_text(text + "\n", encoding="utf-8")
+        write_rows(RECORD, record)
     return 0
 
 

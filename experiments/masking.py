@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from record import RESULTS, circumstances
+from record import RESULTS, circumstances, write_rows
 from torch import Tensor, nn
 
 from minibert.data import leads
@@ -139,9 +139,7 @@ def main() -> int:
                 },
             }
             record |= circumstances("tokenizers")
-            RECORD.write_text(
-                json.dumps(record).replace("}, {", "},\n {") + "\n", encoding="utf-8"
-            )  # fmt: skip
+            write_rows(RECORD, record)
             print(runs[-1], flush=True)
     return 0
 

@@ -35,6 +35,12 @@ def circumstances(*packages: str) -> dict[str, object]:
     }
 
 
+def write_rows(file: Path, kept: dict[str, object]) -> None:
+    """Write a record whose runs stand below one another, a line each."""
+    text = json.dumps(kept).replace("}, {", "},\n {")
+    file.write_text(text + "\n", encoding="utf-8")
+
+
 def record(run: Path, name: str, command: str) -> Path:
     """Write the record of a run's newest checkpoint."""
     newest = max(run.glob("step-*"), default=None)
