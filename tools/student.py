@@ -105,17 +105,16 @@ def edition(text: Path, folded: bool = False) -> Edition:
     first.source = FIRST.format(**INSTALL.search(first.source).groupdict())
     for cell in nb.cells:
         begins = EXPORT.match(cell.source.partition("\n")[0])
-        given = "hide-input" in cell.metadata.get("tags", [])
         if cell.cell_type != "code":
             cell.source = PAGE.sub(rf"]({SITE}/\1.html", SOLUTION.sub("", cell.source))
             continue
-        if given:
+        if is_given(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}
         if begins:
             module = Path(begins[1]).stem
             printed.add(module)
             names = [one for one, _ in functions(cell.source)]
-            if names and (folded or not given):
+            if names and (folded or not is_given(cell)):
                 yours.setdefault(module, []).extend(names)
                 cell.source = empty(cell.source)
     if yours:

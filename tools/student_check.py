@@ -179,6 +179,11 @@ def plan() -> dict[str, dict]:
     return json.loads((HERE / "chapters.json").read_text(encoding="utf-8"))
 
 
+def to_write(chapter: str) -> int:
+    """How many functions of a chapter are the student's."""
+    return sum(map(len, plan()[chapter]["yours"].values()))
+
+
 def read(notebook: Path) -> list[str]:
     """A notebook's code cells."""
     if not notebook.exists():
@@ -206,7 +211,7 @@ def check(
         raise SystemExit(f"no chapter {chapter}; there are {' '.join(plan())}")
     # What was run and is no Python said so then.
     cells = read(folder / f"{chapter}.ipynb") if cells is None else filter(is_python, cells)
-    count = sum(map(len, plan()[chapter]["yours"].values()))
+    count = to_write(chapter)
     if not count:
         print(f"{chapter}: nothing to write here but the exercises")
         return True
@@ -262,7 +267,7 @@ def main() -> int:
             if args.chapters:
                 green &= check(chapter, None, folder, brief=bool(args.of))
             else:
-                count = sum(map(len, plan()[chapter]["yours"].values()))
+                count = to_write(chapter)
                 left = len(modules(chapter, read(notebook), folder / "mine")[1])
                 print(end=f"{chapter}: {count - left} of {count} functions written; ")
             if args.of or not args.chapters:
