@@ -96,7 +96,7 @@ def leads(
     if language not in LEADS:
         raise ValueError(
             f"language is {language!r}: the package has leads in "
-            "'en', 'es', 'fr'"
+            f"{', '.join(map(repr, LEADS))}"
         )
     return [
         one for one in read_leads(language)
@@ -113,10 +113,10 @@ def lead(title: str) -> Lead:
     >>> lead("Danube").topic
     'Geography'
     """
-    for one in leads():
+    for one in read_leads("en"):
         if one.title == title:
             return one
-    titles = [one.title for one in leads()]
+    titles = [one.title for one in read_leads("en")]
     near = [t for t in titles if t.startswith(f"{title} (")]
     near += difflib.get_close_matches(str(title), titles, n=3)
     hint = f"; near it: {', '.join(near)}" if near else ""

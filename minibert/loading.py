@@ -90,6 +90,7 @@ def load(
     if isinstance(model, type):  # their order in version 0.2
         model, kind = kind, model  # pyright: ignore[reportAssignmentType]
     if isinstance(model, tuple):
+        refuse_threads(threads)
         ours, tokenizer = model
         check_loaded(ours, kind, device, dtype)
     elif not isinstance(model, (str, PathLike)):
@@ -111,19 +112,24 @@ def load(
         check_kind(ours, kind)
         check_cpu(device, dtype)
     else:
+        refuse_threads(threads)
         folder = find_folder(model, ["*.safetensors", "config.json"])
         ours, tokenizer = load_torch(folder, kind, device, dtype)
-    if threads is not None and (isinstance(model, tuple) or not isinstance(ours, ExportedModel)):
-        raise ValueError(
-            f"threads is {threads}, and it is for a file of ONNX that is opened here: "
-            "for torch, call torch.set_num_threads"
-        )
     if ours.training:
         raise ValueError(
             "the model is in training mode, where dropout makes every "
             "answer another: call model.eval() first"
         )
     return ours, tokenizer
+
+
+def refuse_threads(threads: int | None) -> None:
+    """Refuse a number of threads where no file of ONNX is opened."""
+    if threads is not None:
+        raise ValueError(
+            f"threads is {threads}, and it is for a file of ONNX that is opened here: "
+            "for torch, call torch.set_num_threads"
+        )
 
 
 def has_torch() -> bool:
