@@ -86,7 +86,8 @@ def say(one: dict[str, Any]) -> str:
     if "missing" in one:
         return f"   -    {one['name']}: {one['missing']}"
     low, high = one["spread"]
-    end = f"  BELOW {one['floor']}" if fails(one) else ""
+    end = f", {one['retrieval_lost']} points of retrieval lost" if "retrieval_lost" in one else ""
+    end += f"  FAILS, floor {one['floor']}" if fails(one) else ""
     return f"{one['ratio']:7.3g}  ({low:.3g} to {high:.3g})  {one['name']}{end}"
 
 

@@ -8,8 +8,8 @@
 - data: tokens a second of the pipeline (pairs, masks, batches) at 1, 8 and 64 times the leads,
   each in a process of its own, with its memory, and of the training that eats them;
 - scaling: steps on 1, 2 and 4 processes (gloo), with all rows shared out (strong) and with as
-  many for each (weak), against a model of the communication that was fitted to two; and what
-  that model says of 1, 8 and 64 GPUs.
+  many for each (weak), against a model of the communication that was fitted to two. What the
+  model says of GPUs is a formula, and stands in the chapter BERT in a day.
 
 The record holds a block for each processor, instruction set and number of threads.
 """
@@ -296,7 +296,7 @@ def scaling(rounds: int, share: int = 1) -> dict[str, Any]:
         })  # fmt: skip
     return {
         "points": points, "cores": cores, "rounds": rounds, "gradient_bytes": size,
-        "latency": round(latency, 7), "bandwidth": round(bandwidth), "plan": plan(),
+        "latency": round(latency, 7), "bandwidth": round(bandwidth),
     }  # fmt: skip
 
 
@@ -311,46 +311,13 @@ def tokens_a_row(share: int) -> float:
     return float(np.mean(sizes)) / ROWS
 
 
-# NVIDIA's data sheets of the A100 and of the DGX A100 (2020): operations in bfloat16; NVLink's
-# 600 GB/s are both directions together; eight ports of 200 Gbit/s leave a machine of eight.
-PEAK, SHARE, INSIDE, BETWEEN = 312e12, 0.4, 300e9, 25e9
-LATENCY = 10e-6  # of a message: assumed
-
-
-def plan() -> list[Point]:
-    """Let the ring say of BERT-base on 1, 8 and 64 GPUs what the plan takes to be 1.
-
-    Rows of 128 tokens, 256 in a step as published, and so many that all have 64 each;
-    gradients in float32, none of it hidden behind the backward pass.
-    """
-    from minibert.config import BertConfig
-    from minibert.counting import flops, parameters, total
-
-    config = BertConfig()
-    words = 0.15 * 2 * config.hidden_size * (config.hidden_size + config.vocab_size)
-    row_of = 3 * LONGEST * (total(flops(config, LONGEST)) + words) / (PEAK * SHARE)
-    size, out = 4.0 * total(parameters(config, "pretraining")), []
-    for gpus in (1, 8, 64):
-        adds = ring(gpus, size, LATENCY, INSIDE if gpus <= 8 else BETWEEN)
-        for kind, rows in (("256 rows", 256), ("64 rows each", 64 * gpus)):
-            compute = row_of * rows / gpus
-            out.append({
-                "gpus": gpus, "kind": kind,
-                "seconds_to_compute": round(compute, 6), "seconds_to_add": round(adds, 6),
-                "efficiency": round(compute / (compute + adds), 3),
-            })  # fmt: skip
-    return out
-
-
 PARTS = {"curves": curves, "data": data, "scaling": scaling}
 
 
 def main() -> int:
     """Measure, and write the parts into this machine's block."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "parts", nargs="*", default="all", choices=["all", *PARTS], metavar="PART"
-    )
+    parser.add_argument("parts", nargs="*", default="all", choices=["all", *PARTS], metavar="PART")
     parser.add_argument("--threads", default="1", help="of the curves: a number, or all")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--record", type=Path, default=RECORD)
@@ -366,6 +333,7 @@ def main() -> int:
         record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         blocks = record.get("blocks", {})
         block = blocks.get(block_key(), {}) | circumstances() | {name: found}
+        block.pop("busy", None)
         if args.busy:
             block["busy"] = "other work ran on this machine meanwhile"
         blocks[block_key()] = block

@@ -1,6 +1,7 @@
 """The speed record and how it is made: the rule for noise, the blocks, every row on a tiny size."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import bench
 import growth
 import numpy as np
 import pytest
-from speed import timing
+from speed import instructions, timing
 from speed.timing import Here, Sides, There, compared, fails, in_turn, missing, row
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,8 +72,26 @@ def test_a_bad_row_says_where_the_time_goes_and_is_shown():
     ours = Here(lambda: np.linalg.svd(np.ones((120, 120))) and None)
     theirs = Here(lambda: None)
     (one,) = compared(size, Sides(ours=ours, theirs=theirs), {"theirs": ("slow", 1.0)})
-    assert fails(one) and "BELOW 1.0" in bench.say(one)
+    assert fails(one) and "FAILS, floor 1.0" in bench.say(one)
     assert any("svd" in name for name in one["where"]) and max(one["where"].values()) > 0.3
+
+
+@pytest.mark.parametrize(("lost", "failed"), [(-0.4, False), (0.5, False), (0.6, True)])
+def test_what_loses_more_than_half_a_point_of_retrieval_fails(lost, failed):
+    one = row("int8", 1.1, [1.0] * 7, [2.0] * 7, retrieval_lost=lost)
+    assert fails(one) == failed
+    assert f"{lost} points of retrieval lost" in bench.say(one)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts the parent in ru_maxrss")
+def test_the_peak_of_memory_leaves_out_the_parents():
+    ballast = np.ones(100_000_000)  # 800 MB
+    code = "from speed.footprint import peak; print(peak())"
+    said = subprocess.check_output(
+        [sys.executable, "-c", code], cwd=ROOT / "experiments",
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, encoding="utf-8",
+    )  # fmt: skip
+    assert 50 < float(said) < ballast.nbytes / 1e6
 
 
 def test_a_side_in_a_process_of_its_own(monkeypatch, tmp_path):
@@ -185,8 +204,6 @@ def test_the_model_of_the_ring():
     assert growth.ring(2, 1e9, 0.0, 1e9) == 1.0
     assert growth.ring(1000, 1e9, 0.0, 1e9) == pytest.approx(2, rel=0.01)
     assert growth.ring(3, 0.0, 0.5, 1e9) == 2.0
-    alone, *_ = growth.plan()
-    assert alone["efficiency"] == 1.0
 
 
 def test_a_slope_is_the_exponent():
@@ -210,6 +227,17 @@ def test_a_corpus_so_many_times_over(tmp_path):
     assert len(found.tokens) == 3 * len(corpus.tokens)
     assert np.array_equal(found.chunks, whole.chunks)
     assert len(found.sentences) == len(whole.sentences)
+
+
+@pytest.mark.parametrize(
+    ("flags", "capability", "held"),
+    [("avx2 avx512f", "AVX2", True), ("avx2 avx512f", "AVX512", False), ("avx2", "AVX2", False)],
+)
+def test_a_run_is_held_to_avx2_where_the_processor_has_more(flags, capability, held, monkeypatch):
+    monkeypatch.setattr(instructions, "flags", lambda: flags)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert instructions.held_to_avx2() == held
+    assert instructions.instruction_set() == ("avx2" if capability == "AVX2" else "avx512")
 
 
 def test_the_quick_form_runs_on_a_tiny_size():

@@ -21,6 +21,7 @@ from minibert.exporting import export
 from minibert.files import resolve
 from minibert.loading import load
 from minibert.sentences import embed, nearest
+from speed.instructions import NOT_HELD, held_to_avx2, instruction_set
 from speed.others import in_parts, ort_options, sentence_encoder
 from speed.timing import Array, Here, Row, Sides, Size, There, compared, missing
 
@@ -34,15 +35,6 @@ INT8S = {
     "onnx": ("sentence-transformers' ONNX in int8", 1.1, "sentence_transformers_onnx"),
     "openvino": ("sentence-transformers' OpenVINO in int8", 1.1, "sentence_transformers_openvino"),
 }
-
-
-def instruction_set() -> str:
-    """Name what their int8 is made for, of the sets that they know."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        return "avx2"
-    return "avx512_vnni" if "avx512_vnni" in flags else "avx512"
 
 
 def pieces() -> Iterator[str]:
@@ -75,6 +67,8 @@ def family(
                     theirs = SentenceTransformer(str(resolve("minilm")), device="cpu")
                     texts = json.loads(Path(given["texts"]).read_text(encoding="utf-8"))
                     sides[short] = in_parts(sentence_encoder(theirs), texts, given["parts"])
+                elif held_to_avx2():
+                    raise RuntimeError(NOT_HELD)
                 elif not PEERS.is_file():
                     raise RuntimeError("not installed: make bench does")
                 else:
@@ -91,7 +85,7 @@ def family(
                 if short in sides:
                     sides.pop(short).close()
                 rows.append(missing(title, floor, str(error)))
-        return compared(size, sides, measured, **facts) + rows
+        return (compared(size, sides, measured, **facts) if measured else []) + rows
 
 
 def rows(size: Size) -> list[Row]:

@@ -238,9 +238,14 @@ def fails(one: Row) -> bool:
     The rule is the sign test at 5 %: if the true ratio were the floor, each round would fall
     below it as a coin falls; it fails when so many did as a coin does in 5 of 100 such runs, or
     fewer. Of seven rounds that is all seven, of nine eight, of eleven nine.
+
+    What finds less than before is no gain: it fails, too, where rounding loses more than half a
+    point of retrieval.
     """
     if "missing" in one:
         return False
+    if one.get("retrieval_lost", 0.0) > 0.5:
+        return True
     count, below = one["rounds"], one["below"]
     chance = sum(comb(count, k) for k in range(below, count + 1)) / 2**count
     return bool(chance <= 0.05)
@@ -258,7 +263,7 @@ def compared(
         **facts: for each row.
 
     Returns:
-        A row for each peer; one that misses its floor says where our time goes.
+        A row for each peer; one below its floor, be it by noise, says where our time goes.
     """
     times = in_turn(sides, size.rounds)
     rows = []
@@ -268,10 +273,13 @@ def compared(
         if isinstance(other, There) and other.versions:
             one["peer_versions"] = other.versions
         rows.append(one)
-    ours = sides["ours"]
-    if any(map(fails, rows)) and isinstance(ours, Here):
+    ours, low = sides["ours"], [one["ratio"] < one["floor"] or fails(one) for one in rows]
+    if any(low) and isinstance(ours, Here):
         shares = ours.profile()
-        rows = [one | {"where": shares} if fails(one) else one for one in rows]
+        rows = [
+            one | {"where": shares} if is_low else one
+            for one, is_low in zip(rows, low, strict=True)
+        ]
     return rows
 
 
