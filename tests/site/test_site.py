@@ -141,6 +141,8 @@ def test_page(page, server, name):
     assert wide["drawn"] >= wide["formulas"] and wide["wrong"] == 0
     assert all(alt.strip() and not alt.startswith("../") for alt in wide["alts"])
     assert wide["broken"] == []
+    tables = "[...document.querySelectorAll('article p')].map(p => p.textContent.trim())"
+    assert [x for x in page.evaluate(tables) if x.startswith("|")] == []  # a table that is none
     inside = {url for url in wide["links"] if url.startswith(server)}
     assert sorted(filter(dead, inside)) == []
     assert wide["over"] <= 0 and phone["over"] <= 0
