@@ -116,8 +116,8 @@ else:
             except ModuleNotFoundError as error:
                 if error.name != "torch":
                     raise
-                said = f'minibert.{name} needs torch: pip install "minibert-book[torch]"'
-                raise ModuleNotFoundError(said, name="torch") from None
+                message = f'minibert.{name} needs torch: pip install "minibert-book[torch]"'
+                raise ModuleNotFoundError(message, name="torch") from None
             globals()[name] = getattr(home, name)  # found at once from now on
             return globals()[name]
         spec = None if name.startswith("_") else importlib.util.find_spec(f"minibert.{name}")

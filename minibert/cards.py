@@ -49,12 +49,12 @@ def read_card(folder: Path) -> dict[str, Any]:
         return {}
     found = re.match(r"---\n(.*?\n)---\n", read_text(file), re.DOTALL)
     try:
-        said = yaml.safe_load(found[1]) if found else {}
+        entries = yaml.safe_load(found[1]) if found else {}
     except yaml.YAMLError as error:
         raise ValueError(f"{file} begins with no YAML: {error}") from None
-    if not isinstance(said, dict):
+    if not isinstance(entries, dict):
         raise ValueError(f"{file} must begin with fields, name: value")
-    return said
+    return entries
 
 
 def shapes(folder: Path) -> dict[str, list[int]]:
@@ -159,8 +159,8 @@ class Models(list[Model]):
         text = "".join(f"<th>{one}</th>" for one in [*head, "figures"])
         for row, model in zip(rows, self, strict=True):
             cells = [html.escape(one) for one in row]
-            said = [f"{f.dataset}: {f.metric} {f.value} %" for f in model.figures]
-            cells.append("<br>".join(map(html.escape, said)))
+            lines = [f"{f.dataset}: {f.metric} {f.value} %" for f in model.figures]
+            cells.append("<br>".join(map(html.escape, lines)))
             text += "<tr>" + "".join(f"<td>{one}</td>" for one in cells)
         return f"<table><tr>{text}</table>"
 

@@ -283,8 +283,8 @@ def classify(
     bert, tokenizer = load(model, "BertForSequenceClassification", device)
     limit = row_length(bert, max_length)
     if isinstance(text, Iterator):
-        return stream(text, lambda some: classify(
-            some, model=(bert, tokenizer), max_length=max_length, doc_stride=doc_stride
+        return stream(text, lambda chunk: classify(
+            chunk, model=(bert, tokenizer), max_length=max_length, doc_stride=doc_stride
         ))  # fmt: skip
     texts = [text] if isinstance(text, str) else as_texts(text, "text", empty=True)
     seconds: Sequence[str | None] = [None] * len(texts)

@@ -98,8 +98,8 @@ class BertConfig:
         """Write every field as the text of a `config.json`."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         extra = own.pop("extra")
-        said = {"model_type": "bert", "hidden_act": "gelu"}
-        return json.dumps(said | extra | own, indent=2) + "\n"
+        header = {"model_type": "bert", "hidden_act": "gelu"}
+        return json.dumps(header | extra | own, indent=2) + "\n"
 
 
 # What the model computes. A file that says otherwise is refused.
@@ -149,8 +149,8 @@ def refuse_others(extra: Mapping[str, Any]) -> None:
         )
     how = extra.get("quantization_config")
     if how is not None:
-        said = how if isinstance(how, dict) else {}
-        method = said.get("quant_method", "an unnamed method")
+        details = how if isinstance(how, dict) else {}
+        method = details.get("quant_method", "an unnamed method")
         raise ValueError(
             f"these weights are quantised by {method} (quantization_config), "
             "and minibert reads float weights alone: take the model they "
@@ -206,16 +206,16 @@ def check_config(config: BertConfig) -> None:
 def split_fields(text: str) -> dict[str, Any]:
     """Sort a `config.json` into arguments for `BertConfig`."""
     try:
-        said = json.loads(text)
+        loaded = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"config.json is not JSON: {error}") from None
-    if not isinstance(said, dict):
+    if not isinstance(loaded, dict):
         raise ValueError(
-            f"config.json must hold an object, not {type(said).__name__}"
+            f"config.json must hold an object, not {type(loaded).__name__}"
         )
     own = {one.name for one in fields(BertConfig)} - {"extra"}
-    arguments = {k: v for k, v in said.items() if k in own}
-    extra = {k: v for k, v in said.items() if k not in own}
+    arguments = {k: v for k, v in loaded.items() if k in own}
+    extra = {k: v for k, v in loaded.items() if k not in own}
     return arguments | {"extra": extra}
 
 

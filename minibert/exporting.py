@@ -71,13 +71,13 @@ def find_kind(name: str | Path) -> Kind:
     Raises:
         ValueError: it names none, or one that is not known.
     """
-    said = BertConfig.from_pretrained(name).extra.get("architectures")
-    names = said if isinstance(said, list) else []
+    architectures = BertConfig.from_pretrained(name).extra.get("architectures")
+    names = architectures if isinstance(architectures, list) else []
     for one in names:
         if one in KINDS:
             return KINDS[one]
     raise ValueError(
-        f"{name}: the architectures of its config.json are {said!r}, none of "
+        f"{name}: the architectures of its config.json are {architectures!r}, none of "
         f"{', '.join(KINDS)}: say which it is, as kind=BertModel"
     )
 
@@ -149,10 +149,10 @@ def write_beside(
 def write_length(new: Path, positions: int, source: Path | None) -> None:
     """Tell `transformers` how many tokens a row may have, which it asks no model."""
     name = "tokenizer_config.json"
-    said = None
+    length = None
     if source is not None and (source / name).is_file():
-        said = read_json(source / name).get("model_max_length")
-    most = min(said, positions) if isinstance(said, (int, float)) else positions
+        length = read_json(source / name).get("model_max_length")
+    most = min(length, positions) if isinstance(length, (int, float)) else positions
     settings = read_json(new / name) | {"model_max_length": int(most)}
     (new / name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -191,9 +191,9 @@ class Exported(NamedTuple):
     int8_loss: float | None  # share of the outputs' size, |a - b| / |a|
 
     def __str__(self) -> str:
-        said = {FLOAT: f"at most {self.difference:.1g} from torch's outputs"}
+        remarks = {FLOAT: f"at most {self.difference:.1g} from torch's outputs"}
         if self.int8_loss is not None:
-            said[INT8] = f"{self.int8_loss:.1%} of the outputs lost"
+            remarks[INT8] = f"{self.int8_loss:.1%} of the outputs lost"
         lines = [
             f"{self.kind} in {self.folder}",
             f"  from {', '.join(self.inputs)}",
@@ -201,7 +201,7 @@ class Exported(NamedTuple):
         ]
         width = max(map(len, self.files))
         for name, size in self.files.items():
-            note = f"{name:{width}}  {size / 1e6:7.2f} MB  {said.get(name, '')}"
+            note = f"{name:{width}}  {size / 1e6:7.2f} MB  {remarks.get(name, '')}"
             lines.append(f"  {note.rstrip()}")
         return "\n".join(lines)
 

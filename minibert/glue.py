@@ -182,17 +182,17 @@ def score_glue(
     from scipy.stats import pearsonr, spearmanr
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-    right, said = np.asarray(labels), np.asarray(answers)
-    if right.shape != said.shape:
-        raise ValueError(f"{len(right)} labels, but {len(said)} answers")
+    right, predicted = np.asarray(labels), np.asarray(answers)
+    if right.shape != predicted.shape:
+        raise ValueError(f"{len(right)} labels, but {len(predicted)} answers")
     with warnings.catch_warnings():  # of answers that are all alike
         warnings.simplefilter("ignore")
         found = {
-            "accuracy": lambda: accuracy_score(right, said),
-            "f1": lambda: f1_score(right, said, zero_division=0),
-            "matthews": lambda: matthews_corrcoef(right, said),
-            "pearson": lambda: pearsonr(right, said).statistic,
-            "spearman": lambda: spearmanr(right, said).statistic,
+            "accuracy": lambda: accuracy_score(right, predicted),
+            "f1": lambda: f1_score(right, predicted, zero_division=0),
+            "matthews": lambda: matthews_corrcoef(right, predicted),
+            "pearson": lambda: pearsonr(right, predicted).statistic,
+            "spearman": lambda: spearmanr(right, predicted).statistic,
         }
         scores = {name: float(found[name]()) for name in TASKS[task].metrics}
     return {name: 100 * value if value == value else 0.0 for name, value in scores.items()}

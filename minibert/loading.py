@@ -252,8 +252,8 @@ def stream(
     items: Iterator[Given], function: Callable[[list[Given]], Iterable[Made]], size: int = 256
 ) -> Iterator[Made]:
     """Apply a function of lists to an iterator, `size` items at a time."""
-    while some := list(islice(items, size)):
-        yield from function(some)
+    while chunk := list(islice(items, size)):
+        yield from function(chunk)
 
 
 def row_length(model: Any, max_length: int | None = None) -> int:

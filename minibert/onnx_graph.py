@@ -81,8 +81,8 @@ def attention_nodes(
     hidden = op.Where(attn_mask, zero, least)
     weights = op.Softmax(op.Add(scores, hidden), axis=-1)
     last, numbers = op.Constant(value_ints=[-1]), op.Cast(attn_mask, to=1)  # 1: float
-    some = op.ReduceMax(numbers, last, keepdims=1)  # (B, 1, 1, 1)
-    return op.Mul(op.MatMul(weights, value), some)
+    visible = op.ReduceMax(numbers, last, keepdims=1)  # (B, 1, 1, 1)
+    return op.Mul(op.MatMul(weights, value), visible)
 
 
 def trace(model: BertPreTrainedModel) -> "ModelProto":
@@ -260,8 +260,8 @@ def write_graphs(new: Path, model: BertPreTrainedModel, int8: bool) -> tuple[flo
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        said = brief(str(cause).strip().split("\n")[0])
-        raise ValueError(f"torch.onnx cannot export a {type(model).__name__}: {said}") from error
+        reason = brief(str(cause).strip().split("\n")[0])
+        raise ValueError(f"torch.onnx cannot export a {type(model).__name__}: {reason}") from error
     forget_source(proto)
     onnx.save(proto, new / FLOAT)
     difference, loss = check_file(new / FLOAT, model), None

@@ -132,8 +132,8 @@ def answer_all(
     bert, tokenizer = load(model, "BertForQuestionAnswering", device)
     max_length = row_length(bert, max_length)
     if isinstance(questions, Iterator):
-        return stream(questions, lambda some: answer_all(
-            some, model=(bert, tokenizer), threshold=threshold, others=others,
+        return stream(questions, lambda chunk: answer_all(
+            chunk, model=(bert, tokenizer), threshold=threshold, others=others,
             longest=longest, max_length=max_length, doc_stride=doc_stride,
             batch_size=batch_size, packed=packed,
         ))  # fmt: skip

@@ -291,19 +291,19 @@ def read_kept(file: Path, probe: Vectors, max_length: int) -> dict[str, Part]:
         if not file.exists():
             return {}
         with safe_open(file, "numpy") as opened:
-            said = json.loads((opened.metadata() or {})["minibert"])
+            header = json.loads((opened.metadata() or {})["minibert"])
             vectors, places, before = (
                 opened.get_tensor(name) for name in ("vectors", "places", "probe")
             )
-        ends = np.cumsum([0, *(count for _, count in said["texts"])]).tolist()
+        ends = np.cumsum([0, *(count for _, count in header["texts"])]).tolist()
         parts = {
             name: (places[a:b], vectors[a:b])
-            for (name, _), a, b in zip(said["texts"], ends[:-1], ends[1:], strict=True)
+            for (name, _), a, b in zip(header["texts"], ends[:-1], ends[1:], strict=True)
         }
         fits = (places.shape, vectors.shape) == ((ends[-1], 2), (ends[-1], before.shape[1]))
-        if not fits or said["check"] != checksum(vectors, places):
+        if not fits or header["check"] != checksum(vectors, places):
             raise ValueError("its numbers are not those that were written")
-        same = said["version"] == 1 and said["max_length"] == max_length
+        same = header["version"] == 1 and header["max_length"] == max_length
     except Exception as error:  # a foreign file fails in many ways
         why = f"{type(error).__name__}: {brief(error, 100)}"
         warnings.warn(
@@ -317,7 +317,7 @@ def read_kept(file: Path, probe: Vectors, max_length: int) -> dict[str, Part]:
 def write_kept(file: Path, parts: dict[str, Part], probe: Vectors, max_length: int) -> None:
     """Write the vectors aside, then move them into place; warn where that cannot be."""
     places, vectors = (np.concatenate(arrays) for arrays in zip(*parts.values(), strict=True))
-    said = {
+    header = {
         "version": 1,
         "max_length": max_length,
         "texts": [[name, len(part[0])] for name, part in parts.items()],
@@ -328,7 +328,7 @@ def write_kept(file: Path, parts: dict[str, Part], probe: Vectors, max_length: i
         file.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=file.parent) as aside:
             new = Path(aside, file.name)
-            save_file(arrays, new, {"minibert": json.dumps(said)})
+            save_file(arrays, new, {"minibert": json.dumps(header)})
             os.chmod(new, file.parent.stat().st_mode & 0o666)  # safetensors lets the owner alone
             os.replace(new, file)
     except (OSError, SafetensorError) as error:

@@ -108,11 +108,11 @@ def read_pool(file: Path) -> str:
     Raises:
         ValueError: in several ways at once, or in one that is not computed here.
     """
-    said = read_json(file)
-    named = said.get("pooling_mode")
+    pooling = read_json(file)
+    named = pooling.get("pooling_mode")
     if named is None:
         switches = {switch: name for name, switch in POOLS.items()}
-        on = [key for key in said if key.startswith("pooling_mode_") and said[key] is True]
+        on = [key for key in pooling if key.startswith("pooling_mode_") and pooling[key] is True]
         modes = [switches.get(one, one) for one in on] or ["mean"]
     else:
         modes = [named] if isinstance(named, str) else list(named)
@@ -121,7 +121,7 @@ def read_pool(file: Path) -> str:
             f"{file} pools by {' and '.join(map(str, modes))}: minibert pools by one of "
             f"{', '.join(POOLS)}"
         )
-    if said.get("include_prompt", True) is not True:
+    if pooling.get("include_prompt", True) is not True:
         raise ValueError(f"{file} leaves the prompt's tokens out (include_prompt): not done here")
     return str(modes[0])
 
@@ -141,18 +141,18 @@ def read_settings(folder: Path, weights: Path) -> int:
         ValueError: such a setting, named.
     """
     file = weights / SETTINGS
-    said = read_json(file) if file_exists(file) else {}
-    for name, value in said.items():
+    settings = read_json(file) if file_exists(file) else {}
+    for name, value in settings.items():
         plain = name in ("max_seq_length", "do_lower_case")
         if not plain and value and value not in KNOWN.get(name, ()):
             raise ValueError(f"{file} sets {name} to {value!r}, which minibert does not know")
-    if said.get("do_lower_case") and not read_folder(weights)[1]["lowercase"]:
+    if settings.get("do_lower_case") and not read_folder(weights)[1]["lowercase"]:
         raise ValueError(
             f"{file} asks for lower case (do_lower_case), and the tokenizer keeps capitals: "
             "set do_lower_case in tokenizer_config.json"
         )
     longest = read_config(weights).max_position_embeddings
-    most = said.get("max_seq_length")
+    most = settings.get("max_seq_length")
     if most is None:
         own = weights / "tokenizer_config.json"
         most = read_json(own).get("model_max_length") if file_exists(own) else None
@@ -173,10 +173,10 @@ def read_prompt(folder: Path) -> str:
         ValueError: a prompt is named that is not there.
     """
     file = folder / SENTENCES
-    said = read_json(file) if file_exists(file) else {}
-    if (kind := said.get("model_type", KIND)) != KIND:
+    settings = read_json(file) if file_exists(file) else {}
+    if (kind := settings.get("model_type", KIND)) != KIND:
         raise ValueError(f"{file} is of a {kind}: minibert reads a {KIND} alone")
-    name, prompts = said.get("default_prompt_name"), said.get("prompts") or {}
+    name, prompts = settings.get("default_prompt_name"), settings.get("prompts") or {}
     if name is None:
         return ""
     if not isinstance(prompts, dict) or not isinstance(prompts.get(name), str):

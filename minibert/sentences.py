@@ -197,11 +197,11 @@ def embed(
         kwargs |= {"pool": pool, "layer": layer, "unit": unit}
         axis = 1 if layer is None else 0  # the texts'
 
-        def some(chunk: list[str]) -> Iterator[Vectors]:
+        def embed_chunk(chunk: list[str]) -> Iterator[Vectors]:
             whole = with_prompt(layout.prompt, chunk)
             return iter(np.moveaxis(embed(whole, model=(bert, tokenizer), **kwargs), axis, 0))
 
-        return stream(texts, some)
+        return stream(texts, embed_chunk)
     last = bert.config.num_hidden_layers
     if layer is not None:
         layer = check_whole("layer", layer, -last - 1, last)

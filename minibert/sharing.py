@@ -349,7 +349,7 @@ def push_to_hub(
         files = sent_files(folder)
         contents: dict[str, Path | bytes] = {one: folder / one for one in files}
         if CARD in files:
-            check_said(folder, license, language, base_model, tags)
+            check_card(folder, license, language, base_model, tags)
         elif license is None:
             raise ValueError(
                 "a model on the hub says on which terms it may be used: give "
@@ -381,20 +381,20 @@ def push_to_hub(
     return str(made.pr_url if create_pr else made.commit_url)
 
 
-def check_said(folder: Path, *given: str | Sequence[str] | None) -> None:
+def check_card(folder: Path, *given: str | Sequence[str] | None) -> None:
     """Refuse what a call says of a model and its own card does not.
 
     Raises:
         ValueError: the first such field.
     """
-    said = read_card(folder)
+    card = read_card(folder)
     for name, value in zip(("license", "language", "base_model", "tags"), given, strict=True):
         ours, theirs = (
-            {one} if isinstance(one, str) else {*(one or ())} for one in (value, said.get(name))
+            {one} if isinstance(one, str) else {*(one or ())} for one in (value, card.get(name))
         )
         if not ours <= theirs:
             raise ValueError(
-                f"{folder / CARD} is sent as it is, and its {name} is {said.get(name)!r}, not "
+                f"{folder / CARD} is sent as it is, and its {name} is {card.get(name)!r}, not "
                 f"{value!r}: change it there, or leave {name} out"
             )
 
@@ -436,20 +436,20 @@ def plain_errors(repo_id: str) -> Iterator[None]:
         answers = [getattr(one, "response", None) for one in chain]
         if isinstance(error, (PermissionError, ValueError)) and set(answers) == {None}:
             raise
-        said = ": ".join(dict.fromkeys(map(in_short, chain)))
+        why = ": ".join(dict.fromkeys(map(in_short, chain)))
         status = {getattr(one, "status_code", 0) for one in answers}
         if {401, 403} & status or type(error).__name__ in UNSEEN:
             raise PermissionError(
-                f"the hub does not let you write {repo_id} ({said}): log in by `hf auth "
+                f"the hub does not let you write {repo_id} ({why}): log in by `hf auth "
                 "login`, or give token=..., one that may write there"
             ) from None
         raise ConnectionError(
-            f"the upload to {repo_id} broke off, and no commit was made known ({said}): call again"
+            f"the upload to {repo_id} broke off, and no commit was made known ({why}): call again"
         ) from None
 
 
 def in_short(error: BaseException) -> str:
     """Give an error's kind, and what the server said, or else its own first line."""
-    said = getattr(error, "server_message", None) or str(error)
-    lines = [one.strip() for one in said.splitlines() if one.strip()]
+    message = getattr(error, "server_message", None) or str(error)
+    lines = [one.strip() for one in message.splitlines() if one.strip()]
     return brief(f"{type(error).__name__}: {' '.join(lines[:1])}")

@@ -388,8 +388,8 @@ def load_squad(
         tried = [path / f"{name}{end}" for name in names for end in ("", ".gz")]
         found = [one for one in tried if one.is_file()]
         if not found:
-            said = ", ".join(names)
-            raise FileNotFoundError(f"{path} has none of {said}, nor one with .gz")
+            wanted = ", ".join(names)
+            raise FileNotFoundError(f"{path} has none of {wanted}, nor one with .gz")
         path = found[0]
     return read_squad(path)
 

@@ -84,7 +84,7 @@ def by_graph(vectors: Vectors, count: int, seed: int) -> NDArray[np.float64]:
 
     def votes(of: NDArray[np.float64]) -> NDArray[np.float64]:
         rows = kept or map(cosines, starts)
-        return np.concatenate([some @ of.astype(kind) for some in rows]).astype(np.float64)
+        return np.concatenate([part @ of.astype(kind) for part in rows]).astype(np.float64)
 
     given = votes(np.ones(n))  # (n,) in all; none by one that resembles no other
     rank = np.full(n, 1 / n)

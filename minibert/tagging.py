@@ -210,7 +210,7 @@ def tag(
     """
     bert, tokenizer = load(model, "BertForTokenClassification", device)
     if isinstance(text, Iterator):
-        return stream(text, lambda some: tag(some, model=(bert, tokenizer)))
+        return stream(text, lambda chunk: tag(chunk, model=(bert, tokenizer)))
     texts = [text] if isinstance(text, str) else as_texts(text, "text", empty=True)
     limit, names = row_length(bert), label_names(bert.config)
     encodings = [tokenizer.encode(one) for one in texts]

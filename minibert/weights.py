@@ -354,21 +354,21 @@ def warn_names(
     folder: Path,
 ) -> None:
     """Say what each name outside of the encoder means for the user."""
-    said = []
+    notes = []
     for what in dict.fromkeys(map(purpose_of, sorted(missing))):
         names = list_names(n for n in missing if purpose_of(n) == what)
         mend = "train it before use"
         if what == MEANING["pooler."]:
             mend += ", or go without: add_pooling_layer=False"
         found = "another size" if names.split(",")[0] in resized else "not"
-        said.append(f"{names} ({what}): {found} in the file, so random; {mend}")
+        notes.append(f"{names} ({what}): {found} in the file, so random; {mend}")
     for what in dict.fromkeys(map(purpose_of, sorted(left))):
         names = list_names(n for n in left if purpose_of(n) == what)
         if what != MEANING["pooler."]:  # left away on purpose
             user = type(model).__name__
-            said.append(f"{names} ({what}): {user} has no use for it")
-    if said:
-        warnings.warn("; ".join([f"{folder}", *said]), stacklevel=4)
+            notes.append(f"{names} ({what}): {user} has no use for it")
+    if notes:
+        warnings.warn("; ".join([f"{folder}", *notes]), stacklevel=4)
 
 
 def own_memory(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

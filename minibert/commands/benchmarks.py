@@ -62,8 +62,8 @@ def measure(
         unseen = files[name]
         rows = glue_rows(unseen, tokenizer, max_length)
         logits = torch.stack(predict(model, rows, tokenizer.pad_id))  # (n, C)
-        said = logits[:, 0] if TASKS[task].names is None else logits.argmax(1)
-        scores[name] = score_glue(task, [one.label for one in unseen], said.tolist())
+        predicted = logits[:, 0] if TASKS[task].names is None else logits.argmax(1)
+        scores[name] = score_glue(task, [one.label for one in unseen], predicted.tolist())
     return scores
 
 
@@ -97,14 +97,14 @@ def run_glue(args: SimpleNamespace) -> None:
         if rank:
             continue
         scores = measure(model, tokenizer, files[task], task, args.max_length)
-        every = [value for some in scores.values() for value in some.values()]
+        every = [value for metrics in scores.values() for value in metrics.values()]
         means[task] = sum(every) / len(every)
         record["scores"][task] = scores
         record["average"] = average(means)
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        for name, some in scores.items():
-            said = "  ".join(f"{metric} {value:.1f}" for metric, value in some.items())
-            print(f"{task:6}{name:16}{said}", flush=True)
+        for name, metrics in scores.items():
+            line = "  ".join(f"{metric} {value:.1f}" for metric, value in metrics.items())
+            print(f"{task:6}{name:16}{line}", flush=True)
     if rank == 0:
         whole = record["average"]
         missing = ", ".join(name for name in TASKS if name not in means)

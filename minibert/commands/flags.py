@@ -107,7 +107,7 @@ positive = number(float, "number above 0, below 1e12", lambda x: 0 < x < 1e12)
 not_negative = number(float, "number of 0 or more, below 1e12", lambda x: 0 <= x < 1e12)
 finite = number(float, "number between -1e12 and 1e12", lambda x: -1e12 < x < 1e12)
 share = number(float, "number from 0 to 1", lambda x: 0 <= x <= 1)
-some = number(float, "number above 0, at most 1", lambda x: 0 < x <= 1)
+positive_share = number(float, "number above 0, at most 1", lambda x: 0 < x <= 1)
 not_all = number(float, "number of 0 or more, below 1", lambda x: 0 <= x < 1)
 
 def duration(text: str) -> float:
@@ -130,7 +130,7 @@ READ |= {  # or, where that is not enough, by its name
     "warmup": natural,
     "seed": natural,
     "weight_decay": not_negative,
-    "mask_probability": some,
+    "mask_probability": positive_share,
     "max_length": row,  # [CLS] a [SEP] b [SEP]
     "task": task,
     "time_limit": duration,

@@ -73,9 +73,9 @@ def run_qa_train(args: SimpleNamespace) -> None:
 
     def measure(model: torch.nn.Module) -> dict[str, float]:
         numbers: dict[str, float] = {}
-        for name, some in unseen.items():
-            found = answer_all(some, model=(model, tokenizer))
-            score = evaluate(some, {x.id: y.text for x, y in zip(some, found, strict=True)})
+        for name, asked in unseen.items():
+            found = answer_all(asked, model=(model, tokenizer))
+            score = evaluate(asked, {x.id: y.text for x, y in zip(asked, found, strict=True)})
             numbers |= {f"{name}_{k}": score[k] for k in ("exact_match", "f1")}
         return numbers
 
@@ -103,13 +103,13 @@ def run_qa_evaluate(args: SimpleNamespace) -> None:
     threshold = args.threshold
     if threshold is None and not all(one.answers for one in questions):
         threshold = model.config.extra.get("no_answer_threshold")
-    said: dict[str, str] = {}
+    answers: dict[str, str] = {}
     with tqdm(range(0, len(questions), 256), unit="×256 questions", disable=None) as bar:
         for at in bar:
             part = questions[at : at + 256]
             found = answer_all(part, model=(model, tokenizer), threshold=threshold)
-            said |= {x.id: y.text for x, y in zip(part, found, strict=True)}
-    score = evaluate(questions, said)
+            answers |= {x.id: y.text for x, y in zip(part, found, strict=True)}
+    score = evaluate(questions, answers)
     print(f"{score['count']:,} questions, answered by {args.model}")
     if "answerable_count" in score:
         print(f"no answer where it scores more than {threshold} above the best span")
@@ -118,6 +118,6 @@ def run_qa_evaluate(args: SimpleNamespace) -> None:
             print("{0:,} {3}: exact match {1:.1f}  F1 {2:.1f}".format(*parts, kind))
     print(f"exact match {score['exact_match']:.1f}  F1 {score['f1']:.1f}", flush=True)
     if args.predictions:  # last: where they cannot be written, the scores are there
-        text = json.dumps(said, ensure_ascii=False) + "\n"
+        text = json.dumps(answers, ensure_ascii=False) + "\n"
         # half a letter, as JSON may hold it, is written as JSON writes it
         args.predictions.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -88,7 +88,7 @@ def search_folder(args: SimpleNamespace) -> None:
     """Do `minibert search`."""
     from minibert.search import open_index
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             index = open_index(
@@ -96,7 +96,7 @@ def search_folder(args: SimpleNamespace) -> None:
                 progress=True, exact_up_to=sys.maxsize,  # one question is no reason to sort
             )  # fmt: skip
         finally:
-            for one in said:
+            for one in caught:
                 print(f"minibert: {one.message}", file=sys.stderr)
     print(f"{index.embedded:,} of {len(index):,} passages were embedded now", file=sys.stderr)
     found: list[tuple[Passage, Cited | None]]
