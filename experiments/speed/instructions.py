@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
+from quantisation import flags
 
 NOT_HELD = "ONNX Runtime and OpenVINO take what the processor has: no variable holds them to AVX2"
 
 
-def flags() -> str:
-    """What the processor says that it can do."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
-
-
 def held_to_avx2() -> bool:
     """Whether torch was told to leave out what the processor has beyond AVX2."""
-    return "avx512" in flags() and torch.backends.cpu.get_cpu_capability() != "AVX512"
+    return "avx512f" in flags() and torch.backends.cpu.get_cpu_capability() != "AVX512"
 
 
 def instruction_set() -> str:
