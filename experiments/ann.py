@@ -117,9 +117,9 @@ def measure(job: str, centres: Vectors, queries: Vectors) -> Iterator[dict[str, 
         hits, seconds = 0, []
         for query, right in zip(queries, truth, strict=True):
             start = time.process_time()
-            found = ask(query[None])[0].tolist()
+            nearest_ids = ask(query[None])[0].tolist()
             seconds.append(time.process_time() - start)
-            hits += len({*found} & {*right})
+            hits += len({*nearest_ids} & {*right})
         yield {
             "job": job, "index": name, "build_seconds": round(built, 1),
             "milliseconds": round(1000 * float(np.median(seconds)), 2),
@@ -134,22 +134,22 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
-    kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"rows": []}
-    queries = embed([one.question for one in load_leadqa("dev")[:QUERIES]])
-    centres = embed([one.text for one in leads("dev")])
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"rows": []}
+    queries = embed([question.question for question in load_leadqa("dev")[:QUERIES]])
+    centres = embed([lead.text for lead in leads("dev")])
     for job in args.jobs:
-        if any(row["job"] == job for row in kept["rows"]):
+        if any(row["job"] == job for row in record["rows"]):
             continue
-        done = []
+        rows = []
         for row in measure(job, centres, queries):
-            done.append(row)
+            rows.append(row)
             print(row, flush=True)
         if job in JOBS:
-            kept["rows"] += done
-            kept |= {"command": "python experiments/ann.py", "queries": QUERIES}
-            kept |= {"found": COUNT, "cosine_in_a_cluster": COSINE}
-            kept |= circumstances("faiss-cpu", "numpy")
-            write_rows(RECORD, kept)
+            record["rows"] += rows
+            record |= {"command": "python experiments/ann.py", "queries": QUERIES}
+            record |= {"found": COUNT, "cosine_in_a_cluster": COSINE}
+            record |= circumstances("faiss-cpu", "numpy")
+            write_rows(RECORD, record)
     return 0
 
 

@@ -63,8 +63,8 @@ def read_answer(page: Page) -> tuple[str, float, float]:
 def measure(address: str) -> dict[str, object]:
     """All that the record says."""
     manifest = json.loads((SITE / "live" / "files.json").read_text(encoding="utf-8"))
-    sizes = {name: one["bytes"] for name, one in manifest["files"].items()}
-    asked = [*manifest["runtime"], *manifest["parts"]["ask"]]
+    sizes = {name: file["bytes"] for name, file in manifest["files"].items()}
+    needed = [*manifest["runtime"], *manifest["parts"]["ask"]]
     times: dict[int, list[float]] = {1: [], PHONE: []}
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -75,12 +75,12 @@ def measure(address: str) -> dict[str, object]:
                 page.context.close()
         page, _ = first_answer(chromium, address, 1)
         same, gaps, again = 0, [], []
-        for one in load_leadqa("dev")[:QUESTIONS]:
-            page.get_by_label("A paragraph", exact=True).fill(one.context)
-            page.get_by_label("A question").fill(one.question)
+        for question in load_leadqa("dev")[:QUESTIONS]:
+            page.get_by_label("A paragraph", exact=True).fill(question.context)
+            page.get_by_label("A question").fill(question.question)
             submit(page)
             text, share, took = read_answer(page)
-            exact = answer(one.question, one.context)
+            exact = answer(question.question, question.context)
             same += text == exact.text
             if text == exact.text:
                 gaps.append(abs(share - exact.probability))
@@ -91,7 +91,7 @@ def measure(address: str) -> dict[str, object]:
         "command": "python experiments/ask.py",
         "machine": "2 cores that others used too; the site came from the same machine",
         "browser": f"Chromium {version}",
-        "bytes": {"answering": sum(sizes[name] for name in asked), "all": sum(sizes.values())},
+        "bytes": {"answering": sum(sizes[name] for name in needed), "all": sum(sizes.values())},
         "first_answer_seconds": {"as it is": times[1], f"slowed {PHONE} times": times[PHONE]},
         "next_answers": {
             "questions": QUESTIONS,
@@ -111,10 +111,10 @@ def main() -> None:
     handler = partial(Quiet, directory=str(SITE))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
-        found = measure(f"http://127.0.0.1:{http.server_port}/book/ask.html")
+        record = measure(f"http://127.0.0.1:{http.server_port}/book/ask.html")
         http.shutdown()
     file = RESULTS / "ask.json"
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {file}")
 
 

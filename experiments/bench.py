@@ -70,25 +70,25 @@ def write(rows: list[dict[str, Any]], busy: bool, whole: bool, file: Path) -> No
     record = {"command": "make bench", "blocks": record.get("blocks", {})}
     key = block_key()
     before = [] if whole else record["blocks"].get(key, {}).get("rows", [])
-    kept = {one["name"]: one for one in [*before, *rows]}
+    by_name = {row["name"]: row for row in [*before, *rows]}
     block = circumstances("transformers", "sentence-transformers", "tokenizers", "onnxruntime")
     if busy:
         block["busy"] = "other work ran on this machine meanwhile"
-    record["blocks"][key] = block | {"rows": list(kept.values())}
+    record["blocks"][key] = block | {"rows": list(by_name.values())}
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def say(one: dict[str, Any]) -> str:
+def say(row: dict[str, Any]) -> str:
     """Say a row in a line."""
     from speed.timing import fails
 
-    if "missing" in one:
-        return f"   -    {one['name']}: {one['missing']}"
-    low, high = one["spread"]
-    end = f", {one['retrieval_lost']} points of retrieval lost" if "retrieval_lost" in one else ""
-    end += f"  FAILS, floor {one['floor']}" if fails(one) else ""
-    return f"{one['ratio']:7.3g}  ({low:.3g} to {high:.3g})  {one['name']}{end}"
+    if "missing" in row:
+        return f"   -    {row['name']}: {row['missing']}"
+    low, high = row["spread"]
+    end = f", {row['retrieval_lost']} points of retrieval lost" if "retrieval_lost" in row else ""
+    end += f"  FAILS, floor {row['floor']}" if fails(row) else ""
+    return f"{row['ratio']:7.3g}  ({low:.3g} to {high:.3g})  {row['name']}{end}"
 
 
 def main() -> int:
@@ -109,19 +109,19 @@ def main() -> int:
     from speed.timing import FULL, QUICK, TINY, fails
 
     size = QUICK if "quick" in args.what else TINY if "tiny" in args.what else FULL
-    families = tuple(one for one in FAMILIES if one in args.what) or FAMILIES
+    families = tuple(family for family in FAMILIES if family in args.what) or FAMILIES
     if size is QUICK and families == FAMILIES:
         # Setting up the embedding peers takes longer than all that is timed.
-        families = tuple(one for one in FAMILIES if one not in ("embedding", "footprint"))
+        families = tuple(family for family in FAMILIES if family not in ("embedding", "footprint"))
     rows, failed = [], 0
     for family in families:
         start = time.perf_counter()
-        found = import_module(f"speed.{family}").rows(size)
-        for one in found:
-            print(say(one), flush=True)
+        measured = import_module(f"speed.{family}").rows(size)
+        for row in measured:
+            print(say(row), flush=True)
         print(f"         {family}: {time.perf_counter() - start:.0f} s", flush=True)
-        rows += found
-        failed += sum(map(fails, found))
+        rows += measured
+        failed += sum(map(fails, measured))
         if size is FULL:
             whole = families == FAMILIES
             write(rows, args.busy, whole, args.record)  # what is done is kept

@@ -291,19 +291,19 @@ def main() -> int:
         for seed in range(args.count):
             target = TARGETS[seed % len(TARGETS)]
             try:
-                said = attempt(target, Path(name) / target.name, Path(name) / "broken", seed)
+                outcome = attempt(target, Path(name) / target.name, Path(name) / "broken", seed)
             except AssertionError as error:
-                said = "fault"
+                outcome = "fault"
                 faults.append(str(error))
                 print(error, flush=True)
-            results.setdefault(target.name, collections.Counter())[said] += 1
+            results.setdefault(target.name, collections.Counter())[outcome] += 1
     for kind, counts in results.items():
         print(f"{kind:22}", dict(counts))
     if args.count >= 20_000:
         command = f"python experiments/broken_files.py --count {args.count}"
-        kept = {"command": command, "count": args.count, "files": results, "faults": faults}
-        kept |= circumstances("safetensors", "tokenizers")
-        RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        record = {"command": command, "count": args.count, "files": results, "faults": faults}
+        record |= circumstances("safetensors", "tokenizers")
+        RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return len(faults) > 0
 
 

@@ -56,11 +56,11 @@ def start(run: Path, processes: list[str], *more: str) -> subprocess.Popen[str]:
 def main() -> None:
     """Do all of it."""
     here = Path(tempfile.mkdtemp())
-    two, one = here / "two", here / "one"
+    double, single = here / "two", here / "one"
     began = time.monotonic()
 
-    running = start(two, TWO)
-    while not any(line["step"] >= 30 for line in log_of(two)):
+    running = start(double, TWO)
+    while not any(line["step"] >= 30 for line in log_of(double)):
         if running.poll() is not None:
             raise SystemExit(running.stderr.read())
         time.sleep(0.05)
@@ -68,29 +68,29 @@ def main() -> None:
     for number in [*workers.read_text(encoding="utf-8").split(), running.pid]:
         os.kill(int(number), signal.SIGKILL)
     running.communicate()
-    killed = log_of(two)[-1]["step"]
+    killed = log_of(double)[-1]["step"]
 
     reading = time.monotonic() - began
     limit = time.strftime("%H:%M:%S", time.gmtime(reading))
-    running = start(two, TWO, "--time-limit", limit)
-    said = running.communicate()[1]
-    stopped = log_of(two)[-1]["step"]
-    if f"exitcode  : {STOPPED}" not in said or "stopped by the time limit" not in said:
-        raise SystemExit(said)
+    running = start(double, TWO, "--time-limit", limit)
+    message = running.communicate()[1]
+    stopped = log_of(double)[-1]["step"]
+    if f"exitcode  : {STOPPED}" not in message or "stopped by the time limit" not in message:
+        raise SystemExit(message)
 
-    running = start(two, TWO)
-    said = running.communicate()[1]
+    running = start(double, TWO)
+    message = running.communicate()[1]
     if running.returncode:
-        raise SystemExit(said)
+        raise SystemExit(message)
     hours = (time.monotonic() - began) / 3600
-    if start(one, []).wait():
+    if start(single, []).wait():
         raise SystemExit("the run in one process failed")
-    logs = [log_of(run) for run in (one, two)]
+    logs = [log_of(run) for run in (single, double)]
     pairs = zip(*logs, strict=True)
     gap = max(abs(a["loss"] - b["loss"]) for a, b in pairs)
     if gap > 1e-4:
         raise SystemExit(f"the losses differ by {gap}")
-    BertForMaskedLM.from_pretrained(two / "model")
+    BertForMaskedLM.from_pretrained(double / "model")
     last = logs[1][-1]
     around = circumstances("tokenizers")
     new = {
@@ -107,10 +107,10 @@ def main() -> None:
         "loss_gap": float(f"{gap:.1e}"),
     }
     file = RESULTS / "day.json"
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    records = [one for one in kept["records"] if one["name"] != NAME]
-    kept |= {"records": [*records, new]} | around
-    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    record = json.loads(file.read_text(encoding="utf-8"))
+    records = [old for old in record["records"] if old["name"] != NAME]
+    record |= {"records": [*records, new]} | around
+    file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(new, indent=1))
 
 

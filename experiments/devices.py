@@ -45,7 +45,7 @@ def measure(rounds: int = 7) -> dict[str, object]:
             backward(model, [piece], 1, precision)
             model.zero_grad()
             times[name].append(time.perf_counter() - start)
-    steps = {name: median(some[1:]) for name, some in times.items()}
+    steps = {name: median(seconds[1:]) for name, seconds in times.items()}
     return {
         "chosen": str(best_dtype(cpu)).removeprefix("torch."),
         "product": round(slowdown(cpu, torch.bfloat16), 3),
@@ -65,13 +65,13 @@ def main() -> int:
     rows = {}
     for name, settings in {"all of this processor": {}, "AVX2 and nothing newer": LAPTOP}.items():
         command = [sys.executable, __file__, "--here"]
-        done = subprocess.run(
+        process = subprocess.run(
             command, env=os.environ | settings, check=True, stdout=subprocess.PIPE, encoding="utf-8"
         )
-        rows[name] = json.loads(done.stdout) | {"settings": settings}
+        rows[name] = json.loads(process.stdout) | {"settings": settings}
         print(name, rows[name], flush=True)
-    kept = {"command": "python experiments/devices.py", "rows": rows} | circumstances()
-    RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    record = {"command": "python experiments/devices.py", "rows": rows} | circumstances()
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

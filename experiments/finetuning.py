@@ -78,22 +78,23 @@ def chapter() -> dict[str, Any]:
     return recorded("tagging.md", recorded("finetuning.md", names))
 
 
-def run(one: Setting, names: dict[str, Any]) -> dict[str, float]:
+def run(setting: Setting, names: dict[str, Any]) -> dict[str, float]:
     """Train once, and score on the dev split."""
-    topic = one["task"] == "topic"
+    topic = setting["task"] == "topic"
     kind = "BertForSequenceClassification" if topic else "BertForTokenClassification"
     labels = names["TOPICS"] if topic else names["TAGS"]
-    model, tokenizer = names["head_on"](names[kind], one["start"], labels, one["seed"])
+    model, tokenizer = names["head_on"](names[kind], setting["start"], labels, setting["seed"])
     if topic:
-        rows = names["topic_rows"]("train", tokenizer, one["count"], one["seed"])
+        rows = names["topic_rows"]("train", tokenizer, setting["count"], setting["seed"])
     else:
-        rows = names["tag_rows"](names["tagged"]("train", one["count"], one["seed"]), tokenizer)
-    if one["frozen"]:
+        tagged = names["tagged"]("train", setting["count"], setting["seed"])
+        rows = names["tag_rows"](tagged, tokenizer)
+    if setting["frozen"]:
         train_last(model, 0)
-    steps = (FROM_NOTHING if one["start"] == "nothing" else STEPS)[one["count"]]
+    steps = (FROM_NOTHING if setting["start"] == "nothing" else STEPS)[setting["count"]]
     config = TrainingConfig(
-        steps=steps, batch_size=16, learning_rate=one["rate"], seed=one["seed"],
-        warmup=steps // 10 if one["warmup"] else 0,
+        steps=steps, batch_size=16, learning_rate=setting["rate"], seed=setting["seed"],
+        warmup=steps // 10 if setting["warmup"] else 0,
     )  # fmt: skip
     names["fine_tune"](model, tokenizer, rows, config, progress=False)
     if topic:
@@ -110,15 +111,16 @@ def head_rates() -> list[Setting]:
     ]
 
 
-def run_head_rate(one: Setting, names: dict[str, Any]) -> dict[str, float]:
+def run_head_rate(setting: Setting, names: dict[str, Any]) -> dict[str, float]:
     """Train once in the chapter's plain loop, and score on the dev split."""
-    kind, seed, steps = names["BertForSequenceClassification"], one["seed"], STEPS[one["count"]]
-    model, tokenizer = names["head_on"](kind, one["start"], names["TOPICS"], seed)
-    rows = names["topic_rows"]("train", tokenizer, one["count"], seed)
+    kind, seed = names["BertForSequenceClassification"], setting["seed"]
+    steps = STEPS[setting["count"]]
+    model, tokenizer = names["head_on"](kind, setting["start"], names["TOPICS"], seed)
+    rows = names["topic_rows"]("train", tokenizer, setting["count"], seed)
     config = TrainingConfig(
-        steps=steps, batch_size=16, learning_rate=one["rate"], seed=seed, warmup=steps // 10
+        steps=steps, batch_size=16, learning_rate=setting["rate"], seed=seed, warmup=steps // 10
     )
-    names["two_rates"](model, rows, config, tokenizer.pad_id, one["head_times"])
+    names["two_rates"](model, rows, config, tokenizer.pad_id, setting["head_times"])
     return names["topic_score"](model, names["topic_rows"]("dev", tokenizer), tokenizer.pad_id)
 
 
@@ -128,9 +130,9 @@ def counted(names: dict[str, Any]) -> list[dict[str, float]]:
     for count, seed in itertools.product(SIZES, SEEDS):
         chosen = names["balanced"](leads("train"), count, seed)
         vectors = TfidfVectorizer(sublinear_tf=True, stop_words="english")
-        x = vectors.fit_transform([one.text for one in chosen])
-        model = LogisticRegression(C=30, max_iter=1000).fit(x, [one.topic for one in chosen])
-        right = model.predict(vectors.transform([one.text for one in dev]))
+        x = vectors.fit_transform([lead.text for lead in chosen])
+        model = LogisticRegression(C=30, max_iter=1000).fit(x, [lead.topic for lead in chosen])
+        right = model.predict(vectors.transform([lead.text for lead in dev]))
         accuracy = sum(a == b.topic for a, b in zip(right, dev, strict=True)) / len(dev)
         out.append({"count": count, "seed": seed, "accuracy": round(accuracy, 4)})
     return out
@@ -154,18 +156,18 @@ def main() -> int:
         "steps": STEPS,
         "steps_from_nothing": FROM_NOTHING,
     }
-    todo = [(record, run, one) for one in settings()]
-    todo += [(own, run_head_rate, one) for one in head_rates()]
-    for kept, measure, one in todo:
-        known = any(one.items() <= done.items() for done in kept["runs"])
-        if known or args.only not in (None, one["start"]):
+    todo = [(record, run, setting) for setting in settings()]
+    todo += [(own, run_head_rate, setting) for setting in head_rates()]
+    for part, measure, setting in todo:
+        known = any(setting.items() <= earlier.items() for earlier in part["runs"])
+        if known or args.only not in (None, setting["start"]):
             continue
         start = time.perf_counter()
-        scores = {k: round(v, 4) for k, v in measure(one, names).items()}
-        kept["runs"].append(one | scores | {"seconds": round(time.perf_counter() - start)})
-        kept |= circumstances("tokenizers", "scikit-learn")
+        scores = {k: round(v, 4) for k, v in measure(setting, names).items()}
+        part["runs"].append(setting | scores | {"seconds": round(time.perf_counter() - start)})
+        part |= circumstances("tokenizers", "scikit-learn")
         write_rows(RECORD, record)
-        print(kept["runs"][-1], flush=True)
+        print(part["runs"][-1], flush=True)
     return 0
 
 

@@ -58,8 +58,8 @@ SEEDS = range(5)
 def chapter() -> dict[str, Any]:
     """The chapter's functions, among what they call."""
     names = {
-        one.__name__: one
-        for one in (
+        item.__name__: item
+        for item in (
             BertConfig, BertForMaskedLM, BertPreTokenizer, Counter, NamedTuple, Tokenizer,
             defaultdict, leads, sentences, text_row, train_vocabulary, write_corpus,
         )
@@ -78,11 +78,11 @@ def pretrained(names: dict[str, Any], folder: Path) -> list[dict[str, float]]:
     return [{key: round(value, 4) for key, value in line.items()} for line in log]
 
 
-def asked(names: dict[str, Any], folder: Path) -> dict[str, str]:
+def gap_hits(names: dict[str, Any], folder: Path) -> dict[str, str]:
     """Ask for the hidden words of the test leads: a 1 for each that is found, else a 0."""
     gaps = names["gaps"](names["french"]("test"))
     best = names["count_neighbours"](names["french"]("train"))
-    found = {
+    hits_of = {
         "commonest word": [gap.word == best[None] for gap in gaps],
         "two neighbours": [gap.word == names["by_neighbours"](best, gap) for gap in gaps],
     }
@@ -90,14 +90,14 @@ def asked(names: dict[str, Any], folder: Path) -> dict[str, str]:
         with warnings.catch_warnings():  # "a next-sentence head: no use for it"
             warnings.simplefilter("ignore")
             model = BertForMaskedLM.from_pretrained(place).eval()
-        found[name] = names["guessed"](model, Tokenizer.from_pretrained(place), gaps)
-    return {name: "".join("01"[hit] for hit in hits) for name, hits in found.items()}
+        hits_of[name] = names["guessed"](model, Tokenizer.from_pretrained(place), gaps)
+    return {name: "".join("01"[hit] for hit in hits) for name, hits in hits_of.items()}
 
 
 def topic_runs(names: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
     """Name the topic from three starts and by counted words: two sizes, five seeds."""
     topics, test = names["TOPICS"], names["french"]("test")
-    labels = [topics.index(one.topic) for one in test]
+    labels = [topics.index(lead.topic) for lead in test]
     tokenizers = dict.fromkeys(("nothing", "french"), names["french_tokenizer"]())
     tokenizers["leads-small"] = Tokenizer.from_pretrained("leads-small")
 
@@ -108,11 +108,12 @@ def topic_runs(names: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
 
     def count_words(_: str, count: int, seed: int) -> list[int]:
         chosen, vectors = names["balanced"](count, seed), TfidfVectorizer(sublinear_tf=True)
-        x = vectors.fit_transform([one.text for one in chosen])
+        x = vectors.fit_transform([lead.text for lead in chosen])
         lines = LogisticRegression(C=30, max_iter=1000)
-        lines.fit(x, [topics.index(one.topic) for one in chosen])
-        found: list[int] = lines.predict(vectors.transform([one.text for one in test])).tolist()
-        return found
+        lines.fit(x, [topics.index(lead.topic) for lead in chosen])
+        unseen = vectors.transform([lead.text for lead in test])
+        predicted: list[int] = lines.predict(unseen).tolist()
+        return predicted
 
     def train(start: str, count: int, seed: int) -> list[int]:
         kind, tokenizer = BertForSequenceClassification, tokenizers[start]
@@ -149,7 +150,7 @@ def main() -> int:
     if RECORD.exists():
         record = json.loads(RECORD.read_text(encoding="utf-8"))
     parts = {
-        "log": pretrained, "words": asked, "topics": lambda *given: list(topic_runs(*given)),
+        "log": pretrained, "words": gap_hits, "topics": lambda *args: list(topic_runs(*args)),
     }  # fmt: skip
     for name, work in parts.items():
         if name in record and (folder / "model").is_dir():

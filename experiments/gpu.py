@@ -58,24 +58,24 @@ def run(name: str, device: str) -> dict[str, object]:
         file = Path(folder) / "fields.json"
         command = [sys.executable, str(PIECE), name, str(file)]
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 command, cwd=ROOT, env=environment, timeout=LIMIT, encoding="utf-8",
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
-            said, status = done.stdout, "passed" if done.returncode == 0 else "failed"
+            output, status = process.stdout, "passed" if process.returncode == 0 else "failed"
         except subprocess.TimeoutExpired as error:
-            said, status = (error.stdout or b"").decode(errors="replace"), "too slow"
+            output, status = (error.stdout or b"").decode(errors="replace"), "too slow"
         fields = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    missing = MISSING.findall(said)
+    missing = MISSING.findall(output)
     if status == "failed" and name.startswith("chapter") and missing:
-        status, said = "skipped", missing[-1]
+        status, output = "skipped", missing[-1]
     return {
         "name": name,
         "status": status,
         "device": device,
         "dtype": dtype,
         "seconds": round(time.perf_counter() - start, 1),
-        "said": said.strip().splitlines()[-12 if status == "failed" else -1 :],
+        "said": output.strip().splitlines()[-12 if status == "failed" else -1 :],
     } | fields
 
 

@@ -111,7 +111,7 @@ def step_base(device: torch.device) -> Fields:
         shapes = [(8, 32), (2, 64)]
     dtype = best_dtype(device)
     best = product_speed(device, dtype)
-    masking, faults, found = masking_of(config), [], []
+    masking, faults, rows = masking_of(config), [], []
     for batch, length in shapes:
         pieces = made_up(masking, batch, length, 0, padded=False)
         seconds, peak = step(device, config, pieces)
@@ -122,7 +122,7 @@ def step_base(device: torch.device) -> Fields:
         head = 3 * hidden * 2 * width * (width + config.vocab_size)
         half = dtype != torch.float32
         formula = total(memory(config, batch, length, device=device.type, autocast=half))
-        one = {
+        row = {
             "batch": batch,
             "length": length,
             "seconds": round(seconds, 5),
@@ -133,15 +133,15 @@ def step_base(device: torch.device) -> Fields:
             "formula_bytes": formula,
             "peak_over_formula": peak and round(peak / formula, 3),
         }
-        found.append(one)
-        if not 0 < one["mfu_with_head"] < 1:
-            faults.append(f"{batch} x {length}: MFU is {one['mfu_with_head']}")
+        rows.append(row)
+        if not 0 < row["mfu_with_head"] < 1:
+            faults.append(f"{batch} x {length}: MFU is {row['mfu_with_head']}")
         if peak is not None and not PEAK[0] < peak / formula < PEAK[1]:
-            faults.append(f"{batch} x {length}: peak over formula is not in {PEAK}: {one}")
+            faults.append(f"{batch} x {length}: peak over formula is not in {PEAK}: {row}")
     return {
         "dtype": str(dtype).removeprefix("torch."),
         "product_flops": round(best),
-        "shapes": found,
+        "shapes": rows,
         "faults": faults,
     }
 
@@ -236,16 +236,16 @@ def losses(device: torch.device) -> Fields:
     best = str(best_dtype(device)).removeprefix("torch.")
     config = small(device)
     exact = curve(config, torch.device("cpu"), False)
-    found = {"float32": curve(config, device, False), best: curve(config, device, None)}
+    curves = {"float32": curve(config, device, False), best: curve(config, device, None)}
     apart = {
         dtype: max(abs(a - b) / b for a, b in zip(ours, exact, strict=True))
-        for dtype, ours in found.items()
+        for dtype, ours in curves.items()
     }
     return {
         "dtype": best,
-        "within": {dtype: WITHIN[dtype] for dtype in found},
+        "within": {dtype: WITHIN[dtype] for dtype in curves},
         "apart": apart,
-        "losses": {"float32 on the CPU": exact} | found,
+        "losses": {"float32 on the CPU": exact} | curves,
         "faults": [
             f"{dtype}: a loss is {share} from the CPU's, not within {WITHIN[dtype]}"
             for dtype, share in apart.items()
@@ -257,13 +257,13 @@ def losses(device: torch.device) -> Fields:
 def scaler(device: torch.device) -> Fields:
     """A run in float16, whose loss is scaled: it must fall; `train` sees that it is finite."""
     with tempfile.TemporaryDirectory() as folder:
-        found = curve(small(device), device, None, folder)
-        _, said = read_checkpoint(max(Path(folder).glob("step-*")))
-    scale = said["scaler"].get("scale")
+        loss_curve = curve(small(device), device, None, folder)
+        _, state = read_checkpoint(max(Path(folder).glob("step-*")))
+    scale = state["scaler"].get("scale")
     faults = [] if scale else ["the loss was not scaled"]
-    if not fmean(found[-5:]) < fmean(found[:5]):
+    if not fmean(loss_curve[-5:]) < fmean(loss_curve[:5]):
         faults.append("the loss does not fall")
-    return {"losses": found, "scale": scale, "faults": faults}
+    return {"losses": loss_curve, "scale": scale, "faults": faults}
 
 
 MEASURES = {"step-base": step_base, "attention": attention, "losses": losses, "scaler": scaler}

@@ -27,8 +27,8 @@ def chapter(name: str) -> None:
         import IPython.display  # noqa: F401
     except ModuleNotFoundError:  # pictures go nowhere in a script
         fake = types.ModuleType("IPython.display")
-        for one in ("display", "Image", "HTML", "Markdown"):
-            setattr(fake, one, lambda *args, **named: None)
+        for attribute in ("display", "Image", "HTML", "Markdown"):
+            setattr(fake, attribute, lambda *args, **named: None)
         sys.modules |= {"IPython": types.ModuleType("IPython"), "IPython.display": fake}
     cells = json.loads((ROOT / "book" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     space = {"__name__": "__main__"}
@@ -64,25 +64,25 @@ def main() -> int:
     name, file = sys.argv[1:]
     device = os.environ["MINIBERT_DEVICE"]
     measured = not name.startswith(("chapter-", "units-"))
-    found: dict[str, Any] = {"faults": []}
+    fields: dict[str, Any] = {"faults": []}
     try:
         if name.startswith("chapter-"):
             chapter(name.removeprefix("chapter-"))
         elif name.startswith("units-"):
-            found["faults"] = units()
+            fields["faults"] = units()
         else:
             import torch
             from gpu_measures import MEASURES
 
-            found |= MEASURES[name](torch.device(device))
+            fields |= MEASURES[name](torch.device(device))
     finally:  # what a chapter took shows even where it failed
-        found |= card(device)
-        if measured and found["card_used"] is False:
-            found["faults"].append("it never touched the card")
-        Path(file).write_text(json.dumps(found), encoding="utf-8")
+        fields |= card(device)
+        if measured and fields["card_used"] is False:
+            fields["faults"].append("it never touched the card")
+        Path(file).write_text(json.dumps(fields), encoding="utf-8")
     if measured:
-        print("\n".join(found["faults"] or ["no faults"]))
-    return int(bool(found["faults"]))
+        print("\n".join(fields["faults"] or ["no faults"]))
+    return int(bool(fields["faults"]))
 
 
 if __name__ == "__main__":

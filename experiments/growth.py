@@ -87,16 +87,16 @@ def curves(rounds: int) -> dict[str, Any]:
     out: dict[str, Any] = {"base": BASE, "rounds": rounds}
     for name in [*VARIED, "threads"]:
         points = [
-            {"value": value, "seconds": round(median(found), 6), "operations": works[key][1]}
-            for key, found in times.items() if (value := key[1]) and key[0] == name
+            {"value": value, "seconds": round(median(measured), 6), "operations": works[key][1]}
+            for key, measured in times.items() if (value := key[1]) and key[0] == name
         ]  # fmt: skip
         out[name] = {"points": points}
         if len(points) > 1:
             xs, seconds, counts = (
-                [one[part] for one in points] for part in ("value", "seconds", "operations")
+                [point[part] for point in points] for part in ("value", "seconds", "operations")
             )
             if name == "threads":  # of work that could be shared out wholly
-                counts = [one["operations"] / one["value"] for one in points]
+                counts = [point["operations"] / point["value"] for point in points]
             out[name] |= {"exponent": slope(xs, seconds), "by_formula": slope(xs, counts)}
     return out
 
@@ -109,15 +109,16 @@ def write_copies(corpus: Any, tokenizer: Any, folder: Path, copies: int) -> None
     documents = int(corpus.chunks[:, 2].max()) + 1
     sentences, tokens = len(corpus.sentences) - 1, len(corpus.tokens)
     with (
-        (folder / "tokens.bin").open("wb") as one, (folder / "sentences.bin").open("wb") as two,
-        (folder / "chunks.bin").open("wb") as three,
+        (folder / "tokens.bin").open("wb") as tokens_file,
+        (folder / "sentences.bin").open("wb") as sentences_file,
+        (folder / "chunks.bin").open("wb") as chunks_file,
     ):  # fmt: skip
-        two.write(np.zeros(1, np.int64).tobytes())
+        sentences_file.write(np.zeros(1, np.int64).tobytes())
         for number in range(copies):
-            one.write(corpus.tokens.tobytes())
-            two.write((corpus.sentences[1:] + number * tokens).tobytes())
+            tokens_file.write(corpus.tokens.tobytes())
+            sentences_file.write((corpus.sentences[1:] + number * tokens).tobytes())
             shift = number * np.array([sentences, sentences, documents])
-            three.write((corpus.chunks + shift).tobytes())
+            chunks_file.write((corpus.chunks + shift).tobytes())
     header = {
         "tokens": copies * tokens, "sentences": copies * sentences,
         "chunks": copies * len(corpus.chunks), "dtype": str(corpus.tokens.dtype),
@@ -169,10 +170,10 @@ def child(function: str, *arguments: Any, **more: str) -> subprocess.Popen[str]:
 
 def answer(process: subprocess.Popen[str]) -> Any:
     """Wait for what it says."""
-    said, _ = process.communicate()
+    output, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"a process ended with {process.returncode}")
-    return json.loads(said.splitlines()[-1])
+    return json.loads(output.splitlines()[-1])
 
 
 def leads_corpus(share: int) -> tuple[Any, Any]:
@@ -182,27 +183,26 @@ def leads_corpus(share: int) -> tuple[Any, Any]:
     from minibert.tokens import Tokenizer
 
     tokenizer = Tokenizer.from_pretrained("leads-4096")
-    documents = [sentences(one.text) for one in leads("train")[::share]]
+    documents = [sentences(lead.text) for lead in leads("train")[::share]]
     return tokenizer, build_corpus(documents, tokenizer, LONGEST)
 
 
 def data(rounds: int, share: int = 1) -> dict[str, Any]:
     """Measure the pipeline at each size in turn, and the training that it feeds."""
     tokenizer, corpus = leads_corpus(share)
-    found: dict[int, list[Point]] = {copies: [] for copies in COPIES}
+    measured: dict[int, list[Point]] = {copies: [] for copies in COPIES}
     with tempfile.TemporaryDirectory() as aside:
         for copies in COPIES:
             write_copies(corpus, tokenizer, Path(aside) / str(copies), copies)
         for _ in range(rounds):
             for copies in COPIES:
-                found[copies].append(answer(child("draw", str(Path(aside) / str(copies)), 128)))
+                measured[copies].append(answer(child("draw", str(Path(aside) / str(copies)), 128)))
     points = []
-    for copies, some in found.items():
-        points.append(
-            {"copies": copies} | {key: median(one[key] for one in some) for key in some[0]}
-        )
+    for copies, repeats in measured.items():
+        middle = {key: median(point[key] for point in repeats) for key in repeats[0]}
+        points.append({"copies": copies} | middle)
     trained = [answer(child("steps", ROWS, 24, share)) for _ in range(rounds)]
-    speed = median(one["tokens_per_second"] for one in trained)
+    speed = median(run["tokens_per_second"] for run in trained)
     return {"points": points, "training_tokens_per_second": speed, "rounds": rounds}
 
 
@@ -228,11 +228,11 @@ def steps(rows: int, count: int, share: int) -> Point:
     out = {"tokens_per_second": speed, "parameters": model.num_parameters()}
     if world > 1:
         for name, size in (("gradients", out["parameters"]), ("nothing", 1)):
-            given, taken = torch.zeros(size), []
+            numbers, taken = torch.zeros(size), []
             for _ in range(12):
                 dist.barrier()
                 start = time.perf_counter()
-                dist.all_reduce(given)
+                dist.all_reduce(numbers)
                 taken.append(time.perf_counter() - start)
             out[f"seconds_to_add_{name}"] = median(taken[2:])
         dist.destroy_process_group()
@@ -249,7 +249,7 @@ def together(world: int, rows: int, count: int, share: int) -> Point:
         child("steps", rows, count, share, **where, RANK=str(rank), LOCAL_RANK=str(rank))
         for rank in range(world)
     ]
-    first, *_ = [answer(one) for one in started]  # all are waited for
+    first, *_ = [answer(process) for process in started]  # all are waited for
     return first
 
 
@@ -261,18 +261,18 @@ def ring(world: int, size: float, latency: float, bandwidth: float) -> float:
 def scaling(rounds: int, share: int = 1) -> dict[str, Any]:
     """Measure 1, 2 and 4 processes; fit the ring to two, and compare it with four."""
     cores = os.cpu_count() or 1
-    found: dict[tuple[str, int], list[Point]] = {}
+    measured: dict[tuple[str, int], list[Point]] = {}
     for _ in range(rounds):
         for world in WORLDS:
             for kind, rows in (("strong", ROWS), ("weak", ROWS * world)):
-                some = found.setdefault((kind, world), [])
+                repeats = measured.setdefault((kind, world), [])
                 if world == 1 and kind == "weak":
-                    some.append(found["strong", 1][-1])
+                    repeats.append(measured["strong", 1][-1])
                 else:
-                    some.append(together(world, rows, 24, share))
+                    repeats.append(together(world, rows, 24, share))
     middle = {
-        key: {name: median(one[name] for one in some) for name in some[0]}
-        for key, some in found.items()
+        key: {name: median(point[name] for point in repeats) for name in repeats[0]}
+        for key, repeats in measured.items()
     }
     size = 4.0 * middle["strong", 1]["parameters"]
     two = middle["strong", 2]
@@ -281,17 +281,17 @@ def scaling(rounds: int, share: int = 1) -> dict[str, Any]:
     alone = middle["strong", 1]["tokens_per_second"]
     tokens = ROWS * tokens_a_row(share)
     points = []
-    for (kind, world), one in middle.items():
+    for (kind, world), point in middle.items():
         per_step = tokens if kind == "strong" else tokens * world
         compute = per_step / alone / min(world, cores)
         adds = ring(world, size, latency, bandwidth)
         points.append({
             "kind": kind, "processes": world,
-            "tokens_per_second": one["tokens_per_second"],
-            "efficiency": round(one["tokens_per_second"] / alone / world, 3),
-            "of_the_cores": round(one["tokens_per_second"] / alone / min(world, cores), 3),
+            "tokens_per_second": point["tokens_per_second"],
+            "efficiency": round(point["tokens_per_second"] / alone / world, 3),
+            "of_the_cores": round(point["tokens_per_second"] / alone / min(world, cores), 3),
             "by_model": round(compute / (compute + adds), 3),
-            "seconds_to_add": round(one.get("seconds_to_add_gradients", 0.0), 6),
+            "seconds_to_add": round(point.get("seconds_to_add_gradients", 0.0), 6),
             "seconds_to_add_by_model": round(adds, 6),
         })  # fmt: skip
     return {
@@ -306,8 +306,8 @@ def tokens_a_row(share: int) -> float:
 
     tokenizer, corpus = leads_corpus(share)
     config = PretrainingConfig(steps=1, batch_size=ROWS, max_length=LONGEST)
-    some = PretrainingData(corpus, tokenizer, config)
-    sizes = [int(some(step)[0].inputs["attention_mask"].sum()) for step in range(32)]
+    batches = PretrainingData(corpus, tokenizer, config)
+    sizes = [int(batches(step)[0].inputs["attention_mask"].sum()) for step in range(32)]
     return float(np.mean(sizes)) / ROWS
 
 
@@ -328,11 +328,11 @@ def main() -> int:
 
     for name in PARTS if "all" in args.parts else args.parts:
         rounds = args.rounds if name == "curves" else min(args.rounds, 3)
-        found = PARTS[name](rounds)
+        measured = PARTS[name](rounds)
         file = args.record
         record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         blocks = record.get("blocks", {})
-        block = blocks.get(block_key(), {}) | circumstances() | {name: found}
+        block = blocks.get(block_key(), {}) | circumstances() | {name: measured}
         block.pop("busy", None)
         if args.busy:
             block["busy"] = "other work ran on this machine meanwhile"

@@ -46,8 +46,8 @@ def half_taught(seed: int) -> tuple[BertForMaskedLM, Tokenizer]:
     torch.manual_seed(seed)
     model = BertForMaskedLM(replace(taught.config, num_hidden_layers=2))
     known = re.compile(r"bert\.(embeddings|encoder\.layers\.0)\.")
-    kept = {k: v for k, v in taught.state_dict().items() if known.match(k)}
-    model.load_state_dict(model.state_dict() | kept)
+    lower = {k: v for k, v in taught.state_dict().items() if known.match(k)}
+    model.load_state_dict(model.state_dict() | lower)
     return model, tokenizer
 
 
@@ -60,27 +60,27 @@ def exam(tokenizer: Tokenizer) -> tuple[Masked, Tensor]:
 
 
 @torch.no_grad()
-def judge(model: nn.Module, asked: Masked, mask: Tensor) -> dict[str, float]:
+def judge(model: nn.Module, masked: Masked, mask: Tensor) -> dict[str, float]:
     """Measure the loss in nats and the share of first guesses that are right."""
     loss = right = 0.0
     for part in torch.arange(len(mask)).split(64):
-        labels = asked.labels[part]
-        output = model(asked.input_ids[part], mask[part], labels=labels)
+        labels = masked.labels[part]
+        output = model(masked.input_ids[part], mask[part], labels=labels)
         loss += output.loss.item() * len(output.logits)
         right += (output.logits.argmax(-1) == labels[labels != IGNORE]).sum().item()
-    count = int((asked.labels != IGNORE).sum())
+    count = int((masked.labels != IGNORE).sum())
     return {"exam_loss": loss / count, "exam_right": right / count}
 
 
-def unigram(rows: Tensor, asked: Masked, tokenizer: Tokenizer) -> float:
+def unigram(rows: Tensor, masked: Masked, tokenizer: Tokenizer) -> float:
     """Give the exam's loss of one who knows only how common each piece is."""
     seen = rows[~Masking(tokenizer).special[rows]]
     counts = torch.bincount(seen, minlength=len(tokenizer)) + 1
-    labels = asked.labels[asked.labels != IGNORE]
+    labels = masked.labels[masked.labels != IGNORE]
     return -(counts / counts.sum()).log()[labels].mean().item()
 
 
-def run(rate: float, seed: int, rows: Tensor, asked: Masked, mask: Tensor) -> dict[str, Any]:
+def run(rate: float, seed: int, rows: Tensor, masked: Masked, mask: Tensor) -> dict[str, Any]:
     """Train once, and judge halfway and at the end."""
     model, tokenizer = half_taught(seed)
     masking = Masking(tokenizer, rate)
@@ -100,7 +100,7 @@ def run(rate: float, seed: int, rows: Tensor, asked: Masked, mask: Tensor) -> di
         **SETTING, seed=seed, bfloat16=False, log_every=half, evaluate_every=half
     )  # fmt: skip
     log = train(
-        model, batches, config, evaluate=lambda m: judge(m, asked, mask), progress=False
+        model, batches, config, evaluate=lambda m: judge(m, masked, mask), progress=False
     )  # fmt: skip
     judged = [line for line in log if "exam_loss" in line]
     return {
@@ -121,21 +121,21 @@ def main() -> int:
     _, tokenizer = half_taught(0)
     texts = [lead.text for lead in leads("train")]
     rows = tokenizer(texts, max_length=LENGTH).input_ids
-    asked, mask = exam(tokenizer)
+    masked, mask = exam(tokenizer)
     runs = record.setdefault("runs", [])
     for seed in range(args.seeds):
         for rate in RATES:
-            if any((done["rate"], done["seed"]) == (rate, seed) for done in runs):
+            if any((earlier["rate"], earlier["seed"]) == (rate, seed) for earlier in runs):
                 continue
-            runs.append(run(rate, seed, rows, asked, mask))
+            runs.append(run(rate, seed, rows, masked, mask))
             record |= {
                 "command": "python experiments/masking.py",
                 "start": f"{START} up to layer 0; layer 1 and the head drawn anew",
                 "config": SETTING | {"max_length": LENGTH},
                 "exam": {
                     "rows": len(mask),
-                    "hidden": int((asked.labels != IGNORE).sum()),
-                    "unigram": round(unigram(rows, asked, tokenizer), 4),
+                    "hidden": int((masked.labels != IGNORE).sum()),
+                    "unigram": round(unigram(rows, masked, tokenizer), 4),
                 },
             }
             record |= circumstances("tokenizers")

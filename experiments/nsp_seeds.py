@@ -57,7 +57,7 @@ def main() -> int:
         size = options.pop("vocabulary", 4096)
         runs = record["runs"].setdefault(name, [])
         for seed in range(args.seeds):
-            if any(one["seed"] == seed for one in runs):
+            if any(run["seed"] == seed for run in runs):
                 continue
             if size not in data:
                 data[size] = names["prepare"](names["vocabulary"](size))
@@ -70,7 +70,7 @@ def main() -> int:
                 "loss": [round(float(x), 4) for x in loss],
                 "accuracy": [round(float(x), 4) for x in accuracy],
             })  # fmt: skip
-            runs.sort(key=lambda one: one["seed"])
+            runs.sort(key=lambda run: run["seed"])
             record |= {"command": "python experiments/nsp_seeds.py"}
             record |= circumstances("tokenizers", "numpy")
             RECORD.parent.mkdir(exist_ok=True)

@@ -38,11 +38,12 @@ WORDS = ["a", "the", "The", "dog", "Dog's", "1,850", "—", "é", "...", "two  d
 LENGTH, STRIDE, LONGEST = 64, 24, 12
 
 
-def example(one: Question) -> SquadExample:
+def example(question: Question) -> SquadExample:
     """Make their question of ours."""
-    answers = [{"text": text, "answer_start": 0} for text in one.answers]
+    answers = [{"text": text, "answer_start": 0} for text in question.answers]
     return SquadExample(
-        one.id, one.question, one.context, None, None, one.title, answers, not one.answers
+        question.id, question.question, question.context, None, None, question.title,
+        answers, not question.answers,
     )
 
 
@@ -56,16 +57,18 @@ def metric(count: int = 60) -> list[dict[str, Any]]:
     cases = []
     for _ in range(count):
         wanted = [[text() for _ in range(chance.randrange(4))] for _ in range(8)]
-        said = {str(i): chance.choice([*answers, text(), ""]) for i, answers in enumerate(wanted)}
+        predicted = {
+            str(i): chance.choice([*answers, text(), ""]) for i, answers in enumerate(wanted)
+        }
         sure = {str(i): round(chance.random(), 3) for i in range(8)}
         questions = [Question(str(i), "", "?", "", tuple(x)) for i, x in enumerate(wanted)]
-        examples = [example(one) for one in questions]
+        examples = [example(question) for question in questions]
         cases.append({
             "answers": wanted,
-            "predictions": said,
-            "scores": squad_evaluate(examples, said),
+            "predictions": predicted,
+            "scores": squad_evaluate(examples, predicted),
             "no_answer": sure,
-            "best_f1": squad_evaluate(examples, said, sure)["best_f1"],
+            "best_f1": squad_evaluate(examples, predicted, sure)["best_f1"],
         })  # fmt: skip
     return cases
 
@@ -80,7 +83,7 @@ def decoding(count: int = 120) -> list[dict[str, Any]]:
     vocabulary = resolve("minilm", ["vocab.txt"]) / "vocab.txt"
     tokenizer = transformers.BertTokenizer(str(vocabulary))
     questions = load_leadqa("dev")[:count]
-    examples = [example(one) for one in questions]
+    examples = [example(question) for question in questions]
     features = squad_convert_examples_to_features(
         examples, tokenizer, LENGTH, STRIDE, 64, False, tqdm_enabled=False
     )
@@ -90,40 +93,40 @@ def decoding(count: int = 120) -> list[dict[str, Any]]:
         window = seen[number] = seen.get(number, -1) + 1
         start, end = noise(number, window, LENGTH).tolist()
         results.append(SquadResult(feature.unique_id, start, end))
-    said = {}
+    predicted = {}
     for strict in (False, True):
         with tempfile.TemporaryDirectory() as folder:
             files = [str(Path(folder) / f"{name}.json") for name in ("best", "all", "null")]
-            said[strict] = compute_predictions_logits(
+            predicted[strict] = compute_predictions_logits(
                 examples, features, results, 40, LONGEST, True, *files, False, strict, 0.0,
                 tokenizer,
             )  # fmt: skip
     return [
-        {"id": one.id, "windows": seen[number] + 1, "text": said[False][one.id],
-         "or_none": said[True][one.id]}
-        for number, one in enumerate(questions)
+        {"id": question.id, "windows": seen[number] + 1, "text": predicted[False][question.id],
+         "or_none": predicted[True][question.id]}
+        for number, question in enumerate(questions)
     ]  # fmt: skip
 
 
 def pipeline(model: str = "minilm-qa", count: int = 100) -> list[dict[str, Any]]:
     """Answer with their pipeline, on the weights that ship."""
-    with tempfile.TemporaryDirectory() as whole:
-        BertForQuestionAnswering.from_pretrained(model).save_pretrained(whole)
-        Tokenizer.from_pretrained(model).save_pretrained(whole)
-        ask = transformers.pipeline("question-answering", model=whole, device="cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        BertForQuestionAnswering.from_pretrained(model).save_pretrained(folder)
+        Tokenizer.from_pretrained(model).save_pretrained(folder)
+        ask = transformers.pipeline("question-answering", model=folder, device="cpu")
         cases = []
         questions = [x for x in load_leadqa("dev") if x.answers][:count]
-        for one in questions:
-            found = ask(
-                question=one.question,
-                context=one.context,
+        for question in questions:
+            answer = ask(
+                question=question.question,
+                context=question.context,
                 max_seq_len=384,
                 max_answer_len=30,
                 align_to_words=False,
             )
             cases.append({
-                "id": one.id, "start": found["start"], "end": found["end"],
-                "score": round(found["score"], 5),
+                "id": question.id, "start": answer["start"], "end": answer["end"],
+                "score": round(answer["score"], 5),
             })  # fmt: skip
     return cases
 

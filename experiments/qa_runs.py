@@ -57,8 +57,8 @@ def trained(
     if start == "minilm":
         model.bert.embeddings.requires_grad_(False)
     rows = []
-    for one in load_leadqa("train"):
-        windows = question_rows([one], tokenizer, size, size // 2)
+    for question in load_leadqa("train"):
+        windows = question_rows([question], tokenizer, size, size // 2)
         rows += windows[:1] if cut else windows
     steps = int(epochs * len(rows) / 16)
     config = TrainingConfig(steps=steps, batch_size=16, learning_rate=rate, warmup=steps // 10)
@@ -66,19 +66,19 @@ def trained(
     return model, tokenizer
 
 
-def each(questions: list[Question], found: list[Answer]) -> dict[str, list[float]]:
+def each(questions: list[Question], answers: list[Answer]) -> dict[str, list[float]]:
     """Give every question's exact match and F1, and how far no answer lies above its answer."""
-    pairs = [scores(x, y.text, "1.1") for x, y in zip(questions, found, strict=True)]
+    pairs = [scores(x, y.text, "1.1") for x, y in zip(questions, answers, strict=True)]
     return {
         "exact_match": [x for x, _ in pairs],
         "f1": [round(x, 4) for _, x in pairs],
-        "no_answer": [round(one.no_answer, 3) for one in found],
+        "no_answer": [round(answer.no_answer, 3) for answer in answers],
     }
 
 
-def means(one: dict[str, list[float]]) -> dict[str, float]:
+def means(figures: dict[str, list[float]]) -> dict[str, float]:
     """Give exact match and F1, 0 to 100, of all questions."""
-    return {name: 100 * sum(one[name]) / len(one[name]) for name in ("exact_match", "f1")}
+    return {name: 100 * sum(figures[name]) / len(figures[name]) for name in ("exact_match", "f1")}
 
 
 def measure_kept(model: Reader) -> dict[str, Any]:
@@ -93,8 +93,9 @@ def measure_kept(model: Reader) -> dict[str, Any]:
         for split in ("dev", "test"):
             sets[f"squad {split}"] = [x for x in squad if article_split(x) == split]
     out: dict[str, Any] = {}
-    for name, some in sets.items():
-        out[name] = means(each(some, answer_all(some, model=model))) | {"count": len(some)}
+    for name, questions in sets.items():
+        answers = answer_all(questions, model=model)
+        out[name] = means(each(questions, answers)) | {"count": len(questions)}
         print(name, out[name], flush=True)
     return out
 
@@ -107,8 +108,8 @@ def main() -> int:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     table, rates = record.setdefault("table", {}), record.setdefault("rates", {})
-    whole = load_leadqa("dev")
-    dev = [one for one in whole if one.answers]
+    with_none = load_leadqa("dev")
+    dev = [question for question in with_none if question.answers]
 
     def keep() -> None:
         record.update(command="python experiments/qa_runs.py", **circumstances("tokenizers"))
@@ -117,12 +118,12 @@ def main() -> int:
     if args.kept:
         folder = args.kept / "trained"
         model = BertForQuestionAnswering.from_pretrained(folder), Tokenizer.from_pretrained(folder)
-        found = answer_all(whole, model=model)
-        pairs = [(x, y) for x, y in zip(whole, found, strict=True) if x.answers]
+        answers = answer_all(with_none, model=model)
+        pairs = [(x, y) for x, y in zip(with_none, answers, strict=True) if x.answers]
         table["minilm-qa"] = each(dev, [y for _, y in pairs])
         mine = means(table["minilm-qa"]) | {"count": len(dev)}
         record["kept"] = {"leadqa dev": mine} | measure_kept(model)
-        record["threshold"], _ = best_threshold(whole, found)
+        record["threshold"], _ = best_threshold(with_none, answers)
         log = (args.kept / "log.jsonl").read_text(encoding="utf-8").splitlines()
         record["log"] = [json.loads(line) for line in log]
         newest = max(args.kept.glob("step-*"))

@@ -138,12 +138,12 @@ def variant_of(folder: Path, name: str, variant: str) -> Any:
 
     kind: Any = BertForQuestionAnswering if name == "minilm-qa" else BertModel
     model, tokenizer = load(name, kind, "cpu")
-    one = copy.copy(model)
+    variant_model = copy.copy(model)
     if variant == "float16 on disk":
-        one = copy.deepcopy(model).half().float()
+        variant_model = copy.deepcopy(model).half().float()
     elif variant != "torch":
-        one.forward = through(session_of(folder, name, variant), kind)
-    return one, tokenizer
+        variant_model.forward = through(session_of(folder, name, variant), kind)
+    return variant_model, tokenizer
 
 
 def session_of(folder: Path, name: str, variant: str) -> Any:
@@ -168,9 +168,9 @@ def through(session: Any, kind: type) -> Callable[..., Any]:
     ) -> Any:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        given = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": types}
-        found = session.run(None, {k: v.numpy() for k, v in given.items()})
-        a, b = (torch.from_numpy(x) for x in found)
+        inputs = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": types}
+        outputs = session.run(None, {k: v.numpy() for k, v in inputs.items()})
+        a, b = (torch.from_numpy(x) for x in outputs)
         if kind is BertForQuestionAnswering:
             return QuestionAnsweringOutput(None, a, b)
         return BertOutput(a, b, (a,) * 7)  # the last layer's is asked for, of its states
@@ -185,27 +185,27 @@ def scored(folder: Path, variant: str, questions: int, count: int) -> dict[str, 
     from minibert.sentences import embed, nearest
     from minibert.squad import load_leadqa, scores
 
-    some = sample([x for x in load_leadqa("test") if x.answers], questions)
-    found = answer_all(some, model=variant_of(folder, "minilm-qa", variant), max_length=256)
-    pairs = [scores(x, y.text, "1.1") for x, y in zip(some, found, strict=True)]
+    chosen = sample([x for x in load_leadqa("test") if x.answers], questions)
+    answers = answer_all(chosen, model=variant_of(folder, "minilm-qa", variant), max_length=256)
+    pairs = [scores(x, y.text, "1.1") for x, y in zip(chosen, answers, strict=True)]
     model = variant_of(folder, "minilm", variant)
-    cut = [(one, sentences(one.text)) for one in leads("test")]
-    cut = sample([(one, parts) for one, parts in cut if len(parts) > 1], count)
+    cut = [(lead, sentences(lead.text)) for lead in leads("test")]
+    cut = sample([(lead, parts) for lead, parts in cut if len(parts) > 1], count)
     firsts = embed([parts[0] for _, parts in cut], model=model, max_length=64)
     rests = embed([" ".join(parts[1:]) for _, parts in cut], model=model, max_length=64)
     best, _ = nearest(firsts, rests, 1)
-    said = classifier(folder).predict(rests)
+    predicted = classifier(folder).predict(rests)
     return {
         "exact match": [x for x, _ in pairs],
         "F1": [x for _, x in pairs],
         "retrieval": [float(i == place) for i, place in enumerate(best[:, 0])],
-        "accuracy": [float(a == one.topic) for a, (one, _) in zip(said, cut, strict=True)],
+        "accuracy": [float(a == lead.topic) for a, (lead, _) in zip(predicted, cut, strict=True)],
     }
 
 
-def sample(some: list[Any], count: int) -> list[Any]:
+def sample(items: list[Any], count: int) -> list[Any]:
     """Draw some, the same ones each time: the leads are sorted by topic."""
-    return random.Random(0).sample(some, min(count, len(some)))
+    return random.Random(0).sample(items, min(count, len(items)))
 
 
 def classifier(folder: Path) -> Any:
@@ -215,11 +215,11 @@ def classifier(folder: Path) -> Any:
     from minibert.data import leads
     from minibert.sentences import embed
 
-    file, some = folder / "train.npy", sample(leads("train"), 480)
+    file, chosen = folder / "train.npy", sample(leads("train"), 480)
     if not file.exists():
-        np.save(file, embed([one.text for one in some], model="minilm", max_length=64))
+        np.save(file, embed([lead.text for lead in chosen], model="minilm", max_length=64))
     head = LogisticRegression(C=10, max_iter=1000)
-    return head.fit(np.load(file), [one.topic for one in some])
+    return head.fit(np.load(file), [lead.topic for lead in chosen])
 
 
 def timed(folder: Path) -> list[dict[str, Any]]:
@@ -236,13 +236,13 @@ def timed(folder: Path) -> list[dict[str, Any]]:
     for rows, size in SIZES:
         chance = torch.Generator().manual_seed(0)
         ids = torch.randint(1000, 30000, (rows, size), generator=chance)
-        given = (ids, torch.ones_like(ids), torch.zeros_like(ids))
+        inputs = (ids, torch.ones_like(ids), torch.zeros_like(ids))
         seconds: dict[str, list[float]] = {name: [] for name in names}
         with torch.inference_mode():
             for turn in range(ROUNDS + 1):
                 for name in names:
                     start = time.process_time()
-                    models[name](*given)
+                    models[name](*inputs)
                     if turn:  # the first call warms up
                         seconds[name].append(time.process_time() - start)
         for name in names:
@@ -268,8 +268,8 @@ def saturates() -> bool:
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    (found,) = session.run(None, {"a": np.full((4, 64), 255, np.uint8)})
-    return bool((found < 64 * 255 * 127).any())
+    (products,) = session.run(None, {"a": np.full((4, 64), 255, np.uint8)})
+    return bool((products < 64 * 255 * 127).any())
 
 
 def work(args: argparse.Namespace) -> None:
@@ -281,15 +281,15 @@ def work(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     variants = (*FLOATS, *INT8) if args.floats else tuple(INT8) if args.int8 else ()
-    kept = circumstances("onnx", "onnxruntime", "onnxscript")
-    kept["saturates"] = saturates()
-    kept["speed"] = timed(args.work)
-    kept["scores"] = {}
-    for one in variants:
-        kept["scores"][one] = scored(args.work, one, args.questions, args.leads)
-        means = {k: round(float(np.mean(v)), 4) for k, v in kept["scores"][one].items()}
-        print(args.set, one, means, flush=True)
-    (args.work / f"{args.set}.json").write_text(json.dumps(kept), encoding="utf-8")
+    block = circumstances("onnx", "onnxruntime", "onnxscript")
+    block["saturates"] = saturates()
+    block["speed"] = timed(args.work)
+    block["scores"] = {}
+    for variant in variants:
+        block["scores"][variant] = scored(args.work, variant, args.questions, args.leads)
+        means = {k: round(float(np.mean(v)), 4) for k, v in block["scores"][variant].items()}
+        print(args.set, variant, means, flush=True)
+    (args.work / f"{args.set}.json").write_text(json.dumps(block), encoding="utf-8")
 
 
 def interval(differences: list[float]) -> dict[str, float]:
@@ -334,7 +334,7 @@ def main() -> int:
         folder = args.work or Path(aside)
         folder.mkdir(parents=True, exist_ok=True)
         sets = instruction_sets(folder)
-        wanted = [one for one in sets if args.again or one not in blocks]
+        wanted = [name for name in sets if args.again or name not in blocks]
         wanted = [*wanted[-1:], *wanted[:-1]]  # the newest, with torch in it, then from the oldest
         if not wanted:
             print("all is recorded: --again measures it again")
@@ -350,16 +350,16 @@ def main() -> int:
                 command.append("--int8")
             if sets[name]:
                 command += ["--library", sets[name]]
-            done = folder / f"{name}.json"  # in --work: of a run that was stopped
-            if not done.exists():
+            file = folder / f"{name}.json"  # in --work: of a run that was stopped
+            if not file.exists():
                 subprocess.run(command, check=True)
-            found = json.loads(done.read_text(encoding="utf-8"))
-            base = base or found["scores"]["torch"]
-            scores = found.pop("scores")
-            found["scores"] = {k: summary(v, base) for k, v in scores.items()}
-            blocks[name] = found | {"questions": args.questions, "leads": len(base["retrieval"])}
-            said = f"--questions {args.questions} --leads {args.leads}"
-            record["command"] = f"python experiments/quantisation.py {said}"
+            block = json.loads(file.read_text(encoding="utf-8"))
+            base = base or block["scores"]["torch"]
+            scores = block.pop("scores")
+            block["scores"] = {k: summary(v, base) for k, v in scores.items()}
+            blocks[name] = block | {"questions": args.questions, "leads": len(base["retrieval"])}
+            options = f"--questions {args.questions} --leads {args.leads}"
+            record["command"] = f"python experiments/quantisation.py {options}"
             record |= circumstances("onnx", "onnxruntime", "onnxscript")
             RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0

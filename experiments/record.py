@@ -35,9 +35,9 @@ def circumstances(*packages: str) -> dict[str, object]:
     }
 
 
-def write_rows(file: Path, kept: dict[str, object]) -> None:
+def write_rows(file: Path, record: dict[str, object]) -> None:
     """Write a record whose runs stand below one another, a line each."""
-    text = json.dumps(kept).replace("}, {", "},\n {")
+    text = json.dumps(record).replace("}, {", "},\n {")
     file.write_text(text + "\n", encoding="utf-8")
 
 
@@ -46,7 +46,7 @@ def record(run: Path, name: str, command: str) -> Path:
     newest = max(run.glob("step-*"), default=None)
     if newest is None:
         raise SystemExit(f"{run} holds no checkpoint")
-    said = json.loads((newest / "state.json").read_text(encoding="utf-8"))
+    state = json.loads((newest / "state.json").read_text(encoding="utf-8"))
     lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     log = [json.loads(line) for line in lines]
     for line in log:
@@ -54,8 +54,8 @@ def record(run: Path, name: str, command: str) -> Path:
             line[key] = round(value, 5)
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    kept = {"command": command, **said, "log": log} | circumstances("tokenizers")
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    fields = {"command": command, **state, "log": log} | circumstances("tokenizers")
+    path.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
     return path
 
 

@@ -73,14 +73,14 @@ class Client:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         try:
             self.connection.request("GET" if data is None else "POST", path, data, JSON)
-            found = self.connection.getresponse()
-            text = found.read()
+            response = self.connection.getresponse()
+            text = response.read()
         except (OSError, http.client.HTTPException):
             self.connection.close()
             return Reply(0, None, time.perf_counter() - start)
         seconds = time.perf_counter() - start
-        is_json = found.headers.get_content_subtype() == "json"
-        return Reply(found.status, json.loads(text) if is_json else text.decode(), seconds)
+        is_json = response.headers.get_content_subtype() == "json"
+        return Reply(response.status, json.loads(text) if is_json else text.decode(), seconds)
 
 
 class Server(NamedTuple):
@@ -110,10 +110,10 @@ def served(*flags: str, port: int = 0) -> Iterator[Server]:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r":(\d+)/", line)
-        if not found:
+        address = re.search(r":(\d+)/", line)
+        if not address:
             raise RuntimeError(f"the server said {line!r}")
-        yield Server(process, int(found[1]))
+        yield Server(process, int(address[1]))
     finally:
         process.kill()
         process.wait()
@@ -143,10 +143,10 @@ def load(
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     start = time.perf_counter()
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return replies, time.perf_counter() - start
 
 
@@ -174,36 +174,36 @@ def check(replies: list[tuple[int, Reply]], wanted: list[dict[str, Any]]) -> Non
 
 def milliseconds(replies: list[Reply]) -> dict[str, float]:
     """Give p50 and p99 of the time to an answer."""
-    cuts = quantiles([1000 * one.seconds for one in replies], n=100, method="inclusive")
+    cuts = quantiles([1000 * reply.seconds for reply in replies], n=100, method="inclusive")
     return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
 
 
 def measure_rates(share: float) -> list[dict[str, Any]]:
     """Load the servers in turns."""
     requests, wanted = questions()
-    found = collections.defaultdict[tuple[str, int], list[tuple[list[Reply], float]]](list)
+    measured = collections.defaultdict[tuple[str, int], list[tuple[list[Reply], float]]](list)
     with ExitStack() as stack:
         servers = {k: stack.enter_context(served(*flags)) for k, flags in SERVERS.items()}
         for server in servers.values():
             load(server.port, requests, max(16, int(64 * share)), 16)  # the first are slower
         for number in range(ROUNDS):
             for clients, count in CLIENTS.items():
-                some = max(clients, int(count * share))
+                total = max(clients, int(count * share))
                 for name, server in servers.items():
-                    replies, seconds = load(server.port, requests, some, clients)
+                    replies, seconds = load(server.port, requests, total, clients)
                     check(replies, wanted)
-                    found[name, clients].append(([x for _, x in replies], some / seconds))
+                    measured[name, clients].append(([x for _, x in replies], total / seconds))
             print(f"round {number + 1} of {ROUNDS}", flush=True)
     rows = []
-    for (name, clients), rounds in found.items():
-        single = found["one at a time", clients]
+    for (name, clients), rounds in measured.items():
+        single = measured["one at a time", clients]
         ratios = [rate / base for (_, rate), (_, base) in zip(rounds, single, strict=True)]
         row = {
             "server": name, "flags": " ".join(SERVERS[name]), "clients": clients,
-            "requests": sum(len(some) for some, _ in rounds),
+            "requests": sum(len(replies) for replies, _ in rounds),
             "per_second": round(median(rate for _, rate in rounds), 1),
             "times_one_at_a_time": round(median(ratios), 2),
-            **milliseconds([one for some, _ in rounds for one in some]),
+            **milliseconds([reply for replies, _ in rounds for reply in replies]),
         }  # fmt: skip
         print(row, flush=True)
         rows.append(row)
@@ -224,9 +224,9 @@ def measure_memory(count: int) -> dict[str, Any]:
         for part in range(1, 11):
             replies, more = load(server.port, requests, count // 10, 16)
             seconds += more
-            for i, one in replies:
-                if one.status != 200 or np.abs(one.body["vectors"][0] - wanted[i]).max() > 1e-5:
-                    raise SystemExit(f"{requests[i]}: {one}")
+            for i, reply in replies:
+                if reply.status != 200 or np.abs(reply.body["vectors"][0] - wanted[i]).max() > 1e-5:
+                    raise SystemExit(f"{requests[i]}: {reply}")
             megabytes[str(part * count // 10)] = server.memory()
             print(f"{part * count // 10:,} requests, {server.memory()} MB", flush=True)
     return {
@@ -253,12 +253,12 @@ def measure_refusals(share: float) -> dict[str, Any]:
             reply = client.ask("/answer", body)
             reasons[name] = {"status": reply.status, "reason": reply.body["detail"]}
         replies, _ = load(server.port, requests, max(64, int(640 * share)), 64)
-    right = [(i, one) for i, one in replies if one.status == 200]
+    right = [(i, reply) for i, reply in replies if reply.status == 200]
     check(right, wanted)
-    counts = collections.Counter(one.status for _, one in replies)
+    counts = collections.Counter(reply.status for _, reply in replies)
     full = {
         "queue": 8, "clients": 64, "statuses": {str(k): n for k, n in sorted(counts.items())},
-        **milliseconds([one for _, one in right]),
+        **milliseconds([reply for _, reply in right]),
     }  # fmt: skip
     print(reasons, full, sep="\n", flush=True)
     return {"reasons": reasons, "full_queue": full}
@@ -272,18 +272,18 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(1)  # as in the servers
-    kept: dict[str, Any] = {"command": "python experiments/serving.py"}
-    kept["machine"] = (
+    record: dict[str, Any] = {"command": "python experiments/serving.py"}
+    record["machine"] = (
         f"{os.cpu_count()} cores that others used too; clients and servers share them: "
         "compare rows, not seconds"
     )
-    kept["what"] = "a question beside a text of 7 to 11 words, /answer; every reply is checked"
-    kept["memory"] = measure_memory(int(10_000 * share))
-    kept["refused"] = measure_refusals(share)
-    kept["rates"] = measure_rates(share)
-    kept |= circumstances("fastapi", "uvicorn", "tokenizers")
+    record["what"] = "a question beside a text of 7 to 11 words, /answer; every reply is checked"
+    record["memory"] = measure_memory(int(10_000 * share))
+    record["refused"] = measure_refusals(share)
+    record["rates"] = measure_rates(share)
+    record |= circumstances("fastapi", "uvicorn", "tokenizers")
     if share >= 1:
-        RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -50,8 +50,8 @@ def measure(start: str, run: Path, *more: str) -> dict[str, float]:
         raise SystemExit("the training stopped; the same command goes on from its checkpoint")
     model = BertForQuestionAnswering.from_pretrained(run / "model").to(processes().device)
     dev = load_squad("dev")
-    found = answer_all(dev, model=(model, Tokenizer.from_pretrained(run / "model")))
-    return evaluate(dev, {x.id: y.text for x, y in zip(dev, found, strict=True)})
+    answers = answer_all(dev, model=(model, Tokenizer.from_pretrained(run / "model")))
+    return evaluate(dev, {x.id: y.text for x, y in zip(dev, answers, strict=True)})
 
 
 def main() -> int:
@@ -63,8 +63,8 @@ def main() -> int:
     args, more = parser.parse_known_args()  # the rest goes to `minibert qa train`
     record = json.loads(args.record.read_text(encoding="utf-8"))
     for start in args.start:
-        found = measure(start, args.runs / start.replace("/", "_"), *more)
-        record["measured"][start] = found | {"chip": chip()} | circumstances("tokenizers")
+        scores = measure(start, args.runs / start.replace("/", "_"), *more)
+        record["measured"][start] = scores | {"chip": chip()} | circumstances("tokenizers")
         args.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

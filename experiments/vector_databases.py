@@ -43,12 +43,12 @@ Search = Callable[[np.ndarray, str | None], list[int]]  # vector, topic -> numbe
 def vectors() -> tuple[np.ndarray, np.ndarray]:
     """The leads' vectors and the queries', computed once."""
     articles = leads()
-    asked = [one.description for one in leads("dev") if one.description][:QUERIES]
-    for name, texts in (("leads", [one.text for one in articles]), ("queries", asked)):
+    queries = [lead.description for lead in leads("dev") if lead.description][:QUERIES]
+    for name, texts in (("leads", [lead.text for lead in articles]), ("queries", queries)):
         if not (BUILD / f"{name}.npy").exists():
             BUILD.mkdir(parents=True, exist_ok=True)
-            found = embed(texts, max_length=64, batch_size=64, progress=True)
-            np.save(BUILD / f"{name}.npy", found)
+            encoded = embed(texts, max_length=64, batch_size=64, progress=True)
+            np.save(BUILD / f"{name}.npy", encoded)
     return np.load(BUILD / "leads.npy"), np.load(BUILD / "queries.npy")
 
 
@@ -69,10 +69,10 @@ def lancedb_read(folder: Path) -> Search:
     table = lancedb.connect(folder).open_table("leads")
 
     def search(vector: np.ndarray, topic: str | None) -> list[int]:
-        asked = table.search(vector).distance_type("dot").limit(TEN).select(["id", "_distance"])
+        query = table.search(vector).distance_type("dot").limit(TEN).select(["id", "_distance"])
         if topic is not None:
-            asked = asked.where(f"topic = '{topic}'", prefilter=True)
-        return asked.to_arrow()["id"].to_pylist()
+            query = query.where(f"topic = '{topic}'", prefilter=True)
+        return query.to_arrow()["id"].to_pylist()
 
     return search
 
@@ -100,10 +100,10 @@ def qdrant_read(folder: Path) -> Search:
         if topic is not None:
             same = models.FieldCondition(key="topic", match=models.MatchValue(value=topic))
             chosen = models.Filter(must=[same])
-        found = client.query_points(
+        response = client.query_points(
             "leads", query=vector.tolist(), query_filter=chosen, limit=TEN, with_payload=False
         )
-        return [int(point.id) for point in found.points]
+        return [int(point.id) for point in response.points]
 
     return search
 
@@ -191,11 +191,11 @@ def measure(name: str) -> dict[str, Any]:
     clock = Clock()
     importlib.import_module(PACKAGES[name].replace("-", "_"))
     keep("import", clock)
-    stored, asked = vectors()
-    topics = [one.topic for one in leads()]
+    stored, queries = vectors()
+    topics = [lead.topic for lead in leads()]
     of_topic = np.array([i for i, topic in enumerate(topics) if topic == TOPIC])
-    exact = nearest(asked, stored, TEN)[0]
-    exact_topic = of_topic[nearest(asked, stored[of_topic], TEN)[0]]
+    exact = nearest(queries, stored, TEN)[0]
+    exact_topic = of_topic[nearest(queries, stored[of_topic], TEN)[0]]
     out["rows"] = len(stored)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         folder = Path(home)
@@ -206,15 +206,15 @@ def measure(name: str) -> dict[str, Any]:
         out["disk_mb"] = round(disk / 1e6, 1)
         clock = Clock()
         search = read(folder)
-        search(asked[0], None)
+        search(queries[0], None)
         keep("open_and_ask", clock)
         for label, topic, right in (("", None, exact), ("_filtered", TOPIC, exact_topic)):
             times, same = [], 0
-            for vector, wanted in zip(asked, right, strict=True):
+            for vector, wanted in zip(queries, right, strict=True):
                 clock = Clock()
-                found = search(vector, topic)
+                nearest_ids = search(vector, topic)
                 times.append(clock())
-                same += len(set(found) & set(wanted.tolist()))
+                same += len(set(nearest_ids) & set(wanted.tolist()))
             wall, cpu = 1e3 * np.median(times, axis=0)
             out[f"query{label}_ms"], out[f"query{label}_cpu_ms"] = round(wall, 2), round(cpu, 2)
             out[f"recall{label}"] = round(same / right.size, 4)
@@ -242,14 +242,14 @@ def main() -> int:
             print(f"{name}: left out; pip install {package}")
             continue
         command = [sys.executable, __file__, "--only", name, "--here"]
-        said = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
-        found = json.loads(said.splitlines()[-1])
+        output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+        measured = json.loads(output.splitlines()[-1])
         record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
         record["command"] = "python experiments/vector_databases.py"
-        record.setdefault("databases", {})[name] = found
+        record.setdefault("databases", {})[name] = measured
         record |= {"cores": os.cpu_count()} | circumstances("numpy")
         RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        print(name, found, flush=True)
+        print(name, measured, flush=True)
     return 0
 
 

@@ -39,9 +39,9 @@ def features(questions: list[Question], tokenizer: Any, padding: str | bool, ans
     if answers:
         starts, ends = [], []
         for i, owner in enumerate(made["overflow_to_sample_mapping"]):
-            one, first, last = questions[owner], 0, 0
-            if one.answers:
-                begin, end = one.starts[0], one.starts[0] + len(one.answers[0])
+            question, first, last = questions[owner], 0, 0
+            if question.answers:
+                begin, end = question.starts[0], question.starts[0] + len(question.answers[0])
                 pairs = zip(made.sequence_ids(i), made["offset_mapping"][i], strict=True)
                 offsets = [tuple(place) if part == 1 else (0, 0) for part, place in pairs]
                 first, last = find_tokens(offsets, begin, end) or (0, 0)
@@ -62,7 +62,7 @@ def loop(
         start, end = score({key: np.array(made[key][at : at + 16]) for key in INPUTS})
         starts += list(start)
         ends += list(end)
-    found: dict[int, tuple[float, str]] = {}
+    best_of: dict[int, tuple[float, str]] = {}
     for i, owner in enumerate(made["overflow_to_sample_mapping"]):
         text, offsets = questions[owner].context, made["offset_mapping"][i]
         parts = made.sequence_ids(i)
@@ -71,9 +71,9 @@ def loop(
                 if not (parts[first] == parts[last] == 1) or not 0 <= last - first < longest:
                     continue
                 total = starts[i][first] + ends[i][last]
-                if total > found.get(owner, (-1e9, ""))[0]:
-                    found[owner] = total, text[offsets[first][0] : offsets[last][1]]
-    return [found.get(i, (0.0, ""))[1] for i in range(len(questions))]
+                if total > best_of.get(owner, (-1e9, ""))[0]:
+                    best_of[owner] = total, text[offsets[first][0] : offsets[last][1]]
+    return [best_of.get(i, (0.0, ""))[1] for i in range(len(questions))]
 
 
 def by_torch() -> Score:
@@ -108,21 +108,21 @@ def side(what: str, size: int, parts: int) -> Here:
     if what == "ours":
         model = load("minilm-qa", BertForQuestionAnswering, "cpu")
 
-        def answers(some: list[Question]) -> list[str]:
-            return [one.text for one in answer_all(some, model=model)]
+        def answers(questions: list[Question]) -> list[str]:
+            return [answer.text for answer in answer_all(questions, model=model)]
     else:
         tokenizer = transformers.AutoTokenizer.from_pretrained(resolve("minilm"))
         score = by_torch() if what == "torch" else by_onnx(Path(what))
 
-        def answers(some: list[Question]) -> list[str]:
-            return loop(some, tokenizer, score)
+        def answers(questions: list[Question]) -> list[str]:
+            return loop(questions, tokenizer, score)
 
     turns = count()
 
     def work() -> float:
-        some = questions[next(turns) % parts :: parts]
-        answers(some)
-        return len(some)
+        part = questions[next(turns) % parts :: parts]
+        answers(part)
+        return len(part)
 
     return Here(work, lambda: np.array(answers(questions[:32])))
 

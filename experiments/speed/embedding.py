@@ -39,13 +39,13 @@ INT8S = {
 
 def pieces() -> Iterator[str]:
     """Give the sentences of the leads."""
-    for one in leads("train"):
-        yield from sentences(one.text)
+    for lead in leads("train"):
+        yield from sentences(lead.text)
 
 
 def retrieval(encode: Any) -> Array:
     """Which leads are found by their first sentence: (n,) of 0 and 1."""
-    cut = [parts for one in leads("test") if len(parts := sentences(one.text)) > 1]
+    cut = [parts for lead in leads("test") if len(parts := sentences(lead.text)) > 1]
     firsts = encode([parts[0] for parts in cut])
     rests = encode([" ".join(parts[1:]) for parts in cut])
     best, _ = nearest(firsts, rests, 1)
@@ -53,8 +53,8 @@ def retrieval(encode: Any) -> Array:
 
 
 def family(
-    size: Size, ours: Here, peers: dict[str, tuple[str, float, str]], given: dict[str, Any],
-    what: str, most: float, **facts: Any,
+    size: Size, ours: Here, peers: dict[str, tuple[str, float, str]], inputs: dict[str, Any],
+    what: str, most: float, **fields: Any,
 ) -> list[Row]:  # fmt: skip
     """Time ours and what there is of the peers; `most` is how far apart cosines may be."""
     rows, measured = [], {}
@@ -65,17 +65,17 @@ def family(
             try:
                 if not function:
                     theirs = SentenceTransformer(str(resolve("minilm")), device="cpu")
-                    texts = json.loads(Path(given["texts"]).read_text(encoding="utf-8"))
-                    sides[short] = in_parts(sentence_encoder(theirs), texts, given["parts"])
+                    texts = json.loads(Path(inputs["texts"]).read_text(encoding="utf-8"))
+                    sides[short] = in_parts(sentence_encoder(theirs), texts, inputs["parts"])
                 elif held_to_avx2():
                     raise RuntimeError(NOT_HELD)
                 elif not PEERS.is_file():
                     raise RuntimeError("not installed: make bench does")
                 else:
-                    more = {"folder": given["exported" if short == "fastembed" else "folder"]}
+                    more = {"folder": inputs["exported" if short == "fastembed" else "folder"]}
                     if most > 1e-3 and short == "onnx":
                         more["int8"] = instruction_set()
-                    common = {key: given[key] for key in ("texts", "parts", "threads")}
+                    common = {key: inputs[key] for key in ("texts", "parts", "threads")}
                     sides[short] = There(f"speed.others:{function}", PEERS, **common, **more)
                 apart = 1 - (mine * sides[short].check()).sum(-1).min()
                 if apart > most:
@@ -85,7 +85,7 @@ def family(
                 if short in sides:
                     sides.pop(short).close()
                 rows.append(missing(title, floor, str(error)))
-        return (compared(size, sides, measured, **facts) if measured else []) + rows
+        return (compared(size, sides, measured, **fields) if measured else []) + rows
 
 
 def rows(size: Size) -> list[Row]:
@@ -97,9 +97,9 @@ def rows(size: Size) -> list[Row]:
         file.write_text(json.dumps(texts), encoding="utf-8")
         export("minilm", exported, int8=True, kind=BertModel)
         settings = exported / "tokenizer_config.json"  # fastembed wants to be told how long
-        said = json.loads(settings.read_text(encoding="utf-8")) | {"model_max_length": 256}
-        settings.write_text(json.dumps(said), encoding="utf-8")
-        given = {
+        config = json.loads(settings.read_text(encoding="utf-8")) | {"model_max_length": 256}
+        settings.write_text(json.dumps(config), encoding="utf-8")
+        inputs = {
             "texts": str(file), "parts": size.rounds, "threads": threads,
             "folder": str(resolve("minilm")), "exported": str(exported),
         }  # fmt: skip
@@ -109,16 +109,16 @@ def rows(size: Size) -> list[Row]:
         count = f"{len(texts):,} sentences"
 
         def side(model: Any) -> Here:
-            return in_parts(lambda some: embed(some, model=model), texts, size.rounds)
+            return in_parts(lambda texts: embed(texts, model=model), texts, size.rounds)
 
-        found = family(size, side(whole), FLOATS, given, f"vectors of {count}", 1e-5)
+        measured = family(size, side(whole), FLOATS, inputs, f"vectors of {count}", 1e-5)
         right = [
-            retrieval(lambda some, model=model: embed(some, model=model))  # type: ignore[misc]
+            retrieval(lambda texts, model=model: embed(texts, model=model))  # type: ignore[misc]
             for model in (whole, small)
         ] if size.sentences > 100 else [np.zeros(1), np.zeros(1)]  # fmt: skip
         lost = 100 * float(right[0].mean() - right[1].mean())
-        found += family(
-            size, side(small), INT8S, given, f"vectors of {count} in int8", 0.05,
+        measured += family(
+            size, side(small), INT8S, inputs, f"vectors of {count} in int8", 0.05,
             retrieval_lost=round(lost, 2),
         )  # fmt: skip
-    return found
+    return measured

@@ -33,9 +33,9 @@ def rows(size: Size) -> list[Row]:
     batches = iter(their_batches(questions, config.batch_size))
     (piece,) = data(0)
     with torch.no_grad():
-        one, two = (float(x.eval()(**piece.inputs).loss) for x in (ours, theirs))
-    if abs(one - two) > 1e-3:
-        raise ValueError(f"the losses part: {one}, {two}")
+        our_loss, their_loss = (float(x.eval()(**piece.inputs).loss) for x in (ours, theirs))
+    if abs(our_loss - their_loss) > 1e-3:
+        raise ValueError(f"the losses part: {our_loss}, {their_loss}")
     pieces = (data(turn)[0].inputs for turn in itertools.count())
     name = (
         f"fine-tuning step on {config.batch_size} questions, against Trainer with"

@@ -25,11 +25,11 @@ print(time.process_time() - start)
 
 def printed(*command: str) -> float:
     """Run Python in a process of its own, and read the number that it prints last."""
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, *command], cwd=EXPERIMENTS, check=True, capture_output=True,
         encoding="utf-8",
     )
-    return float(found.stdout.split()[-1])
+    return float(process.stdout.split()[-1])
 
 
 def peak() -> float:
@@ -60,9 +60,9 @@ def step_memory(whose: str, layers: int, hidden: int, vocabulary: int, batch: in
         (piece.inputs for step in range(32) for piece in data(step)) if whose == "ours"
         else their_batches(data, tokenizer, size)
     )  # fmt: skip
-    some = sorted(
+    largest = sorted(
         (batch for batch, _ in zip(batches, range(32), strict=False)),
-        key=lambda one: one["input_ids"].numel(),
+        key=lambda inputs: inputs["input_ids"].numel(),
     )[-3:]  # the largest: the peak is theirs
     config_of_body = body(layers, hidden, len(tokenizer))
     before = peak()
@@ -71,7 +71,7 @@ def step_memory(whose: str, layers: int, hidden: int, vocabulary: int, batch: in
     else:
         model = transformers.BertForPreTraining(their_config(config_of_body)).train()
     step = Step(model, config)
-    for batch_ in some:
+    for batch_ in largest:
         step(model(**batch_).loss)
     return peak() - before
 
@@ -86,16 +86,16 @@ def memory(size: Size) -> list[Row]:
     )
     if sys.platform == "win32":
         return [missing(name, 2.0, "Windows has no resource.getrusage")]
-    found: dict[str, list[float]] = {"ours": [], "theirs": []}
+    megabytes: dict[str, list[float]] = {"ours": [], "theirs": []}
     for _ in range(min(size.rounds, 3)):  # it is memory: the same each time
-        for whose, values in found.items():
-            said = f"from speed.footprint import step_memory as f; print(f({whose!r}, {layers},"
-            values.append(printed("-c", f"{said} {hidden}, {vocabulary}, {size.batch}))"))
-    one = row(name, 2.0, found["ours"], found["theirs"])
-    one["ours_megabytes"], one["theirs_megabytes"] = (
-        one.pop(f"{whose}_seconds") for whose in found
+        for whose, values in megabytes.items():
+            code = f"from speed.footprint import step_memory as f; print(f({whose!r}, {layers},"
+            values.append(printed("-c", f"{code} {hidden}, {vocabulary}, {size.batch}))"))
+    measured = row(name, 2.0, megabytes["ours"], megabytes["theirs"])
+    measured["ours_megabytes"], measured["theirs_megabytes"] = (
+        measured.pop(f"{whose}_seconds") for whose in megabytes
     )
-    return [one]
+    return [measured]
 
 
 def imports(size: Size) -> list[Row]:

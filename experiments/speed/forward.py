@@ -65,10 +65,10 @@ def fast_path(size: Size) -> list[Row]:
             mine.mlp.up: other.linear1, mine.mlp.down: other.linear2,
             mine.norm1: other.norm1, mine.norm2: other.norm2,
         }  # fmt: skip
-        for one, two in modules.items():
-            parts |= {one.weight: two.weight, one.bias: two.bias}
-        for one, two in parts.items():
-            two.data.copy_(one.data)
+        for source, target in modules.items():
+            parts |= {source.weight: target.weight, source.bias: target.bias}
+        for source, target in parts.items():
+            target.data.copy_(source.data)
     chance = torch.Generator().manual_seed(0)
     x = torch.randn(size.batch, size.length, HIDDEN, generator=chance)
     with torch.inference_mode():
@@ -87,7 +87,7 @@ def real_lengths(size: Size) -> list[Row]:
     """Leads as they are, against transformers, which pads them to the longest."""
     model = BertModel(body(LAYERS, HIDDEN, heads=HEADS)).eval()
     theirs, tokenizer = twin(model, transformers.BertModel), Tokenizer.from_pretrained("minilm")
-    texts = [one.text for one in itertools.islice(leads("train"), 0, 40 * size.batch, 40)]
+    texts = [lead.text for lead in itertools.islice(leads("train"), 0, 40 * size.batch, 40)]
     batch = tokenizer(texts, max_length=512)
     real = batch.attention_mask.bool()
 

@@ -27,9 +27,9 @@ def body(layers: int, hidden: int, vocabulary: int = 30522, heads: int | None = 
 
 def their_config(config: BertConfig, attention: str = "sdpa") -> Any:
     """Make their config of ours."""
-    said = transformers.BertConfig(**json.loads(config.to_json()))
-    said._attn_implementation = attention
-    return said
+    theirs = transformers.BertConfig(**json.loads(config.to_json()))
+    theirs._attn_implementation = attention
+    return theirs
 
 
 def twin(ours: BertPreTrainedModel, kind: type[Any], attention: str = "sdpa") -> Any:

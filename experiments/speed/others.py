@@ -26,9 +26,9 @@ def in_parts(encode: Encode, texts: list[str], parts: int) -> Here:
     turns = count()
 
     def work() -> float:
-        some = texts[next(turns) % parts :: parts]
-        encode(some)
-        return len(some)
+        part = texts[next(turns) % parts :: parts]
+        encode(part)
+        return len(part)
 
     return Here(work, lambda: encode(texts[:64]))
 
@@ -41,8 +41,8 @@ def made(encode: Encode, file: str, parts: int, *packages: str) -> tuple[Here, d
 
 def sentence_encoder(model: Any) -> Encode:
     """Encode as all back ends of sentence-transformers do."""
-    return lambda some: np.asarray(
-        model.encode(some, batch_size=32, show_progress_bar=False, normalize_embeddings=True)
+    return lambda texts: np.asarray(
+        model.encode(texts, batch_size=32, show_progress_bar=False, normalize_embeddings=True)
     )
 
 
@@ -93,16 +93,16 @@ def sentence_transformers_openvino(
         folder, backend="openvino", device="cpu",
         model_kwargs={"export": True, "ov_config": {"INFERENCE_NUM_THREADS": threads}},
     )  # fmt: skip
-    some = json.loads(Path(texts).read_text(encoding="utf-8"))[:200]
+    chosen = json.loads(Path(texts).read_text(encoding="utf-8"))[:200]
     rows = [
         dict(model.tokenizer([text], max_length=128, truncation=True, return_tensors="np"))
-        for text in some
+        for text in chosen
     ]
     target = Path(texts).parent / "their-openvino"
     model.save_pretrained(str(target))
     OVQuantizer.from_pretrained(model[0].auto_model).quantize(
         calibration_dataset=nncf.Dataset(rows), save_directory=str(target / "int8"),
-        ov_config=OVConfig(quantization_config=OVQuantizationConfig(num_samples=len(some))),
+        ov_config=OVConfig(quantization_config=OVQuantizationConfig(num_samples=len(chosen))),
     )  # fmt: skip
     shutil.copytree(target / "int8" / "openvino", target / "openvino", dirs_exist_ok=True)
     shutil.rmtree(target / "int8")
@@ -127,7 +127,7 @@ def fastembed(
     )  # fmt: skip
     model = TextEmbedding("exported", specific_model_path=folder, threads=threads)
 
-    def encode(some: list[str]) -> Array:
-        return np.stack(list(model.embed(some, batch_size=32)))
+    def encode(texts: list[str]) -> Array:
+        return np.stack(list(model.embed(texts, batch_size=32)))
 
     return made(encode, texts, parts, "fastembed", "onnxruntime")

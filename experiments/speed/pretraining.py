@@ -31,7 +31,7 @@ def corpus(vocabulary: int, share: int) -> tuple[Tokenizer, Corpus]:
     """Every `share`th lead, in ids of a vocabulary."""
     name = SHIPPED.get(vocabulary, "leads-4096")
     tokenizer = Tokenizer.from_pretrained(name)
-    documents = [sentences(one.text) for one in leads("train")[::share]]
+    documents = [sentences(lead.text) for lead in leads("train")[::share]]
     return tokenizer, build_corpus(documents, tokenizer, LONGEST)
 
 
@@ -97,9 +97,9 @@ def step_on_leads(size: Size, layers: int, hidden: int, vocabulary: int, floor: 
 def agree(ours: Any, theirs: Any, piece: Microbatch) -> None:
     """Refuse models whose losses differ."""
     with torch.no_grad():
-        one, two = (float(model(**piece.inputs).loss) for model in (ours, theirs))
-    if abs(one - two) > 1e-3:
-        raise ValueError(f"the losses part: {one}, {two}")
+        our_loss, their_loss = (float(model(**piece.inputs).loss) for model in (ours, theirs))
+    if abs(our_loss - their_loss) > 1e-3:
+        raise ValueError(f"the losses part: {our_loss}, {their_loss}")
 
 
 def share_of_products(size: Size, layers: int, hidden: int, vocabulary: int) -> list[Row]:
@@ -148,10 +148,10 @@ def products(size: Size, layers: int, hidden: int, vocabulary: int) -> Callable[
 
 def rows(size: Size) -> list[Row]:
     """All rows of pre-training."""
-    found = []
+    measured = []
     for vocabulary in size.vocabularies:
         for layers, hidden in size.bodies:
             floor = 4.0 if vocabulary > 20_000 else 2.0
-            found += step_on_leads(size, layers, hidden, vocabulary, floor)
-            found += share_of_products(size, layers, hidden, vocabulary)
-    return found
+            measured += step_on_leads(size, layers, hidden, vocabulary, floor)
+            measured += share_of_products(size, layers, hidden, vocabulary)
+    return measured

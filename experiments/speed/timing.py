@@ -74,8 +74,8 @@ class Here:
     def seconds(self) -> float:
         """Do the work once."""
         start = time.perf_counter()
-        done = self.work()
-        return (time.perf_counter() - start) / (1.0 if done is None else float(done))
+        units = self.work()
+        return (time.perf_counter() - start) / (1.0 if units is None else float(units))
 
     def check(self) -> Array:
         """Give what the side computes."""
@@ -93,15 +93,15 @@ class Here:
         torch.autograd.set_multithreading_enabled(False)  # backward, too, where it is seen
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             self.work()
-        shares = {one.key: one.self_cpu_time_total / 1e6 for one in seen.key_averages()}
+        shares = {event.key: event.self_cpu_time_total / 1e6 for event in seen.key_averages()}
         python = cProfile.Profile()
         python.runcall(self.work)
         for (file, _, name), (_, _, own, _, _) in pstats.Stats(python).stats.items():  # type: ignore[attr-defined]
             if "torch" not in f"{file}{name}":
                 shares[f"{Path(file).stem}: {name}" if file != "~" else name] = own
         whole = self.seconds_of_one_call()
-        found = sorted(((v / whole, k) for k, v in shares.items()), reverse=True)[:8]
-        return {name: round(share, 3) for share, name in found if share >= 0.02}
+        largest = sorted(((v / whole, k) for k, v in shares.items()), reverse=True)[:8]
+        return {name: round(share, 3) for share, name in largest if share >= 0.02}
 
     def seconds_of_one_call(self) -> float:
         """Time one call, whatever it did."""
@@ -160,9 +160,9 @@ class There:
     def check(self) -> Array:
         """Give what the side computes."""
         file = Path(json.loads(self.ask("check")))
-        found: Array = np.load(file)
+        outputs: Array = np.load(file)
         file.unlink()
-        return found
+        return outputs
 
     def close(self) -> None:
         """End the process."""
@@ -198,10 +198,10 @@ def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
         first = turn % len(names)
         for name in [*names[first:], *names[:first]]:
             times[name].append(sides[name].seconds())
-    return {name: found[1:] for name, found in times.items()}  # the first call warms up
+    return {name: seconds[1:] for name, seconds in times.items()}  # the first call warms up
 
 
-def row(name: str, floor: float, ours: list[float], theirs: list[float], **facts: Any) -> Row:
+def row(name: str, floor: float, ours: list[float], theirs: list[float], **fields: Any) -> Row:
     """Sum up two sides: `ratio` is theirs over ours, the median of the rounds'.
 
     Above 1 ours is faster. `spread` is the middle half, `below` counts the rounds below the
@@ -215,10 +215,10 @@ def row(name: str, floor: float, ours: list[float], theirs: list[float], **facts
         "ratio": significant(median(ratios)),
         "spread": [significant(ratios[fourth]), significant(ratios[-1 - fourth])],
         "rounds": len(ratios),
-        "below": sum(one < floor for one in ratios),
+        "below": sum(ratio < floor for ratio in ratios),
         "ours_seconds": significant(median(ours)),
         "theirs_seconds": significant(median(theirs)),
-        **facts,
+        **fields,
     }
 
 
@@ -232,7 +232,7 @@ def significant(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def fails(one: Row) -> bool:
+def fails(row: Row) -> bool:
     """Whether a row misses its floor by more than noise.
 
     The rule is the sign test at 5 %: if the true ratio were the floor, each round would fall
@@ -242,17 +242,17 @@ def fails(one: Row) -> bool:
     What finds less than before is no gain: it fails, too, where rounding loses more than half a
     point of retrieval.
     """
-    if "missing" in one:
+    if "missing" in row:
         return False
-    if one.get("retrieval_lost", 0.0) > 0.5:
+    if row.get("retrieval_lost", 0.0) > 0.5:
         return True
-    count, below = one["rounds"], one["below"]
+    count, below = row["rounds"], row["below"]
     chance = sum(comb(count, k) for k in range(below, count + 1)) / 2**count
     return bool(chance <= 0.05)
 
 
 def compared(
-    size: Size, sides: Sides, peers: Mapping[str, tuple[str, float]], **facts: Any
+    size: Size, sides: Sides, peers: Mapping[str, tuple[str, float]], **fields: Any
 ) -> list[Row]:
     """Time "ours" and its peers in turn.
 
@@ -260,7 +260,7 @@ def compared(
         size: how many rounds.
         sides: "ours" and the peers, by a short name.
         peers: short name -> the row's name and its floor.
-        **facts: for each row.
+        **fields: for each row.
 
     Returns:
         A row for each peer; one below its floor, be it by noise, says where our time goes.
@@ -268,17 +268,18 @@ def compared(
     times = in_turn(sides, size.rounds)
     rows = []
     for short, (name, floor) in peers.items():
-        one = row(name, floor, times["ours"], times[short], **facts)
+        result = row(name, floor, times["ours"], times[short], **fields)
         other = sides[short]
         if isinstance(other, There) and other.versions:
-            one["peer_versions"] = other.versions
-        rows.append(one)
-    ours, low = sides["ours"], [one["ratio"] < one["floor"] or fails(one) for one in rows]
+            result["peer_versions"] = other.versions
+        rows.append(result)
+    ours = sides["ours"]
+    low = [result["ratio"] < result["floor"] or fails(result) for result in rows]
     if any(low) and isinstance(ours, Here):
         shares = ours.profile()
         rows = [
-            one | {"where": shares} if is_low else one
-            for one, is_low in zip(rows, low, strict=True)
+            result | {"where": shares} if is_low else result
+            for result, is_low in zip(rows, low, strict=True)
         ]
     return rows
 
@@ -290,20 +291,20 @@ def serve(made_by: str, arguments: str) -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
     module, function = made_by.split(":")
-    found = getattr(import_module(module), function)(**json.loads(arguments))
-    side, versions = found if isinstance(found, tuple) else (found, {})
+    made = getattr(import_module(module), function)(**json.loads(arguments))
+    side, versions = made if isinstance(made, tuple) else (made, {})
     for line in sys.stdin:
         what = line.strip()
         if what == "versions":
-            said = json.dumps(versions)
+            reply = json.dumps(versions)
         elif what == "seconds":
-            said = str(side.seconds())
+            reply = str(side.seconds())
         else:
             handle, file = tempfile.mkstemp(suffix=".npy")
             os.close(handle)
             np.save(file, side.check())
-            said = json.dumps(file)
-        print(said, file=out, flush=True)
+            reply = json.dumps(file)
+        print(reply, file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from speed.timing import Here, Row, Sides, Size, compared
 def rows(size: Size) -> list[Row]:
     """From a list of leads to arrays of ids, mask and segments, padded and cut to 128."""
     ours = Tokenizer.from_pretrained("minilm")
-    texts = [one.text for one in leads("train")[: max(size.sentences // 5, 4)]]
+    texts = [lead.text for lead in leads("train")[: max(size.sentences // 5, 4)]]
     rust = tokenizers.Tokenizer.from_str(ours._rust.to_str())
     rust.post_processor = processors.BertProcessing(
         ("[SEP]", ours.sep_id), ("[CLS]", ours.cls_id)
@@ -28,16 +28,16 @@ def rows(size: Size) -> list[Row]:
     def theirs() -> list[np.ndarray]:
         made = rust.encode_batch_fast(texts)
         return [
-            np.array([one.ids for one in made]),
-            np.array([one.attention_mask for one in made]),
-            np.array([one.type_ids for one in made]),
+            np.array([encoding.ids for encoding in made]),
+            np.array([encoding.attention_mask for encoding in made]),
+            np.array([encoding.type_ids for encoding in made]),
         ]
 
     if not all(np.array_equal(a, b) for a, b in zip(mine(), theirs(), strict=True)):
         raise ValueError("not the same ids")
 
-    def done(work: object) -> Here:
+    def side(work: object) -> Here:
         return Here(lambda: (work(), len(texts))[1])  # type: ignore[operator]
 
     name = f"tokenising {len(texts):,} leads, against tokenizers by itself"
-    return compared(size, Sides(ours=done(mine), rust=done(theirs)), {"rust": (name, 0.95)})
+    return compared(size, Sides(ours=side(mine), rust=side(theirs)), {"rust": (name, 0.95)})
