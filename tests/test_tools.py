@@ -466,7 +466,7 @@ def test_a_chapter_is_run_as_in_colab(tmp_path, monkeypatch):
     rows = [colab.run(path, tmp_path / "x.whl") for path in sorted(tmp_path.glob("*.ipynb"))]
     assert [row.status for row in rows] == ["passed", "failed", "slow"]
     assert 0 < rows[0].installed <= rows[0].first_output <= rows[0].seconds < 60
-    assert rows[1].said.startswith("cell 1, '1 +': SyntaxError")
+    assert rows[1].message.startswith("cell 1, '1 +': SyntaxError")
     monkeypatch.setattr(colab, "FIRST", 0)
     assert colab.run(tmp_path / "01-fine.ipynb", tmp_path / "x.whl").status == "slow"
 

@@ -19,9 +19,9 @@ def picture(chapter: str, alt: str) -> tuple[bytes, str]:
     nb = nbformat.read(ROOT / "book" / f"{chapter}.ipynb", as_version=4)
     for cell in nb.cells:
         for output in cell.get("outputs", []):
-            said = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-            if said.startswith(alt):
-                return base64.b64decode(output["data"]["image/png"]), said
+            caption = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            if caption.startswith(alt):
+                return base64.b64decode(output["data"]["image/png"]), caption
     raise LookupError(f"no picture of {chapter} is said to be {alt!r}")
 
 
@@ -43,17 +43,17 @@ def measured() -> dict[str, str]:
 def hang(app: Sphinx, name: str, source: list[str]) -> None:
     """Put pictures where a figure does not run, and the record's figures into the text."""
 
-    def tag(found: re.Match[str]) -> str:
-        chapter, alt = found.groups()
+    def tag(match: re.Match[str]) -> str:
+        chapter, alt = match.groups()
         file = Path(app.outdir) / "live" / f"{chapter}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        content, said = picture(chapter, alt)
+        content, caption = picture(chapter, alt)
         file.write_bytes(content)
-        return f'<img loading="lazy" src="../live/{file.name}" alt="{html.escape(said)}">'
+        return f'<img loading="lazy" src="../live/{file.name}" alt="{html.escape(caption)}">'
 
     if name == "book/ask":
         text = re.sub(r'<img data-from="(\S+): ([^"]+)">', tag, source[0])
-        source[0] = re.sub(r"«(\w+)»", lambda found: measured()[found[1]], text)
+        source[0] = re.sub(r"«(\w+)»", lambda match: measured()[match[1]], text)
 
 
 def add(app: Sphinx, error: Exception | None) -> None:

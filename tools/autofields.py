@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 @functools.cache
 def origins() -> dict[str, tuple[str, str, str]]:
     """Map `minibert.module.name` to the page, title and heading of the cell that defines it."""
-    found: dict[str, tuple[str, str, str]] = {}
+    places: dict[str, tuple[str, str, str]] = {}
     for path in sources():
         nb, title, heading = read(path), "", ""
         for cell in nb.cells:
@@ -30,8 +30,8 @@ def origins() -> dict[str, tuple[str, str, str]]:
                     home = module.removesuffix(".py").replace("/", ".")
                     for node in ast.parse(code).body:
                         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                            found[f"{home}.{node.name}"] = path.stem, title, heading
-    return found
+                            places[f"{home}.{node.name}"] = path.stem, title, heading
+    return places
 
 
 def link(

@@ -154,8 +154,8 @@ def run(text: Path, target: Path) -> bool:
         del RUNNING[text.stem]
     progress.end()
     partial = target.with_suffix(".partial")
-    whole = nbformat.writes(nb).rstrip("\n") + "\n"
-    partial.write_text(whole, encoding="utf-8", newline="\n")
+    notebook = nbformat.writes(nb).rstrip("\n") + "\n"
+    partial.write_text(notebook, encoding="utf-8", newline="\n")
     partial.replace(target)
     seconds, cell = progress.longest
     took = progress.since - progress.start
@@ -188,7 +188,7 @@ def main() -> int:
     if args.into:
         copy_book(base)
 
-    def one(text: Path) -> bool:
+    def update(text: Path) -> bool:
         target = base / "book" / f"{text.stem}.ipynb"
         if args.into and is_current(text, target.parent):
             print(f"{text.stem}: unchanged", flush=True)
@@ -202,7 +202,7 @@ def main() -> int:
     threading.Thread(target=watch, args=[done], daemon=True).start()
     with ThreadPoolExecutor(2) as pool:
         try:
-            ran = list(pool.map(one, chapters))
+            ran = list(pool.map(update, chapters))
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -125,8 +125,8 @@ def imports_point_up() -> Iterator[str]:
                 names = [alias.name for alias in node.names]
             for name in names:
                 top, _, part = name.partition(".")
-                whole = name == "minibert"  # its version
-                if top != "minibert" or whole or path.name in ("__init__.py", "__main__.py"):
+                is_package = name == "minibert"  # its version
+                if top != "minibert" or is_package or path.name in ("__init__.py", "__main__.py"):
                     continue
                 if not part:  # the package itself: a name is found when it is used
                     continue
@@ -159,8 +159,8 @@ def public_names_are_documented() -> Iterator[str]:
                     f"{name}.{k}": v for k, v in vars(thing).items()
                     if inspect.isfunction(v) and not k.startswith("_")
                 }  # fmt: skip
-            for label, one in things.items():
-                if not (one.__doc__ or "").strip() or one.__doc__.startswith(f"{name}("):
+            for label, member in things.items():
+                if not (member.__doc__ or "").strip() or member.__doc__.startswith(f"{name}("):
                     yield f"{path.name}: {label} lacks a docstring"
 
 

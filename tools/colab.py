@@ -62,11 +62,11 @@ sys.modules["google.colab"] = module_from_spec(ModuleSpec("google.colab", None))
 LIST = """
 import json, platform
 from importlib.metadata import distributions
-found = {"python": platform.python_version()}
-for one in distributions():
-    if one.name:
-        found.setdefault(one.name.lower().replace("_", "-"), one.version)
-print(json.dumps(found))
+versions = {"python": platform.python_version()}
+for package in distributions():
+    if package.name:
+        versions.setdefault(package.name.lower().replace("_", "-"), package.version)
+print(json.dumps(versions))
 """
 
 
@@ -79,7 +79,7 @@ class Row(NamedTuple):
         seconds: from the kernel's start to the end.
         installed: when the install cell was done.
         first_output: when the first output of a later cell came.
-        said: where it failed, the cell's number, its first line and the error.
+        message: where it failed, the cell's number, its first line and the error.
     """
 
     chapter: str
@@ -87,7 +87,7 @@ class Row(NamedTuple):
     seconds: float
     installed: float
     first_output: float | None
-    said: str
+    message: str
 
 
 def install_line(nb: NotebookNode) -> str:
@@ -97,10 +97,10 @@ def install_line(nb: NotebookNode) -> str:
         ValueError: there is none, or more; or another cell installs, too.
     """
     code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
-    found = [PIP_LINE.findall(source) for source in code]
-    if not found or len(found[0]) != 1 or any(found[1:]):
-        raise ValueError(f"the first code cell, and no other, must install once: {found}")
-    return found[0][0]
+    installs = [PIP_LINE.findall(source) for source in code]
+    if not installs or len(installs[0]) != 1 or any(installs[1:]):
+        raise ValueError(f"the first code cell, and no other, must install once: {installs}")
+    return installs[0][0]
 
 
 def from_wheel(nb: NotebookNode, wheel: Path) -> None:
@@ -127,8 +127,8 @@ def downgraded(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 def versions(python: Path) -> dict[str, str]:
     """Every package of an environment, and its Python."""
-    said = subprocess.check_output([python, "-I", "-c", LIST], encoding="utf-8")
-    return json.loads(said)
+    listing = subprocess.check_output([python, "-I", "-c", LIST], encoding="utf-8")
+    return json.loads(listing)
 
 
 def make_environment(folder: Path, torch: str) -> Path:
@@ -169,8 +169,8 @@ def offer_kernel(python: Path, folder: Path) -> None:
     spec.mkdir(parents=True)
     start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     start.append("--IPKernelApp.log_level=ERROR")  # else it warns of TCP
-    said = {"argv": start, "display_name": "Colab", "language": "python"}
-    (spec / "kernel.json").write_text(json.dumps(said), encoding="utf-8")
+    settings = {"argv": start, "display_name": "Colab", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(settings), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = str(folder)
     for name in OWN:
         os.environ.pop(name, None)
@@ -216,7 +216,7 @@ def run(chapter: Path, wheel: Path) -> Row:
             cell.outputs, cell.execution_count = [], None
     from_wheel(nb, wheel)
     nb.cells.insert(0, nbformat.v4.new_code_cell(BELIEVE))
-    status, said = "passed", ""
+    status, message = "passed", ""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / chapter.name
         nbformat.write(nb, copy)
@@ -231,16 +231,18 @@ def run(chapter: Path, wheel: Path) -> Row:
             named = isinstance(error, CellExecutionError)
             why = f"{error.ename}: {error.evalue}" if named else str(error)
             # one cell was put before the notebook's own
-            said = f"cell {client.now - 1}, {source[0]!r}: {why}"
+            message = f"cell {client.now - 1}, {source[0]!r}: {why}"
     first = client.times.get("first")
     if status == "passed" and (first is None or first > FIRST):
         status = "slow"
-    return Row(chapter.stem, status, client.since(), client.times.get("installed", 0), first, said)
+    installed = client.times.get("installed", 0)
+    return Row(chapter.stem, status, client.since(), installed, first, message)
 
 
-def show(title: str, some: dict[str, str]) -> None:
+def show(title: str, installed: dict[str, str]) -> None:
     """Print packages and their versions in a few lines."""
-    print(f"{title}: " + ", ".join(f"{name} {some[name]}" for name in sorted(some)), flush=True)
+    listing = ", ".join(f"{name} {version}" for name, version in sorted(installed.items()))
+    print(f"{title}: {listing}", flush=True)
 
 
 def main() -> int:
@@ -268,13 +270,13 @@ def main() -> int:
             after = versions(python)
             print(
                 f"{row.chapter}: {row.status}, {row.seconds:.0f} s; installed after "
-                f"{row.installed:.0f} s, first output after {row.first_output} s. {row.said}",
+                f"{row.installed:.0f} s, first output after {row.first_output} s. {row.message}",
                 flush=True,
             )
     back = downgraded(before, after)
     show("added or moved", {k: v for k, v in after.items() if before.get(k) != v})
     print("moved to an older version:", ", ".join(back) or "nothing")
-    lost = [one for one in back if one.split()[0] in KEPT]
+    lost = [line for line in back if line.split()[0] in KEPT]
     OUT.parent.mkdir(exist_ok=True)
     record = {"rows": [row._asdict() for row in rows], "before": before, "after": after}
     OUT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

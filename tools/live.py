@@ -44,12 +44,12 @@ def write(folder: Path, name: str, content: bytes) -> None:
 
 def ranges(test: Callable[[str], bool]) -> list[tuple[int, int]]:
     """The code points for which something holds, from and to."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for code in range(sys.maxunicode + 1):
         if not 0xD800 <= code < 0xE000 and test(chr(code)):
-            first = found.pop()[0] if found and found[-1][1] == code - 1 else code
-            found.append((first, code))
-    return found
+            first = spans.pop()[0] if spans and spans[-1][1] == code - 1 else code
+            spans.append((first, code))
+    return spans
 
 
 def characters() -> dict[str, list[tuple[int, int]]]:
@@ -73,8 +73,8 @@ def characters() -> dict[str, list[tuple[int, int]]]:
 
 def describe(tokenizer: Any, chars: object) -> bytes:
     """A tokenizer, for book/site/live/tokenizer.js."""
-    said = {"vocabulary": tokenizer.vocabulary, "characters": chars}
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+    content = {"vocabulary": tokenizer.vocabulary, "characters": chars}
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def round_weights(folder: Path) -> Any:
@@ -94,7 +94,7 @@ def round_weights(folder: Path) -> Any:
     )  # fmt: skip
     proto = onnx.load(file)
     graph = proto.graph
-    weights = {one.name: one for one in graph.initializer}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
         weight = weights.get(node.input[1]) if node.op_type == "MatMul" else None
@@ -123,7 +123,7 @@ def share_words(graphs: list[Any]) -> bytes:
 
     tables = []
     for proto in graphs:
-        table = max(proto.graph.initializer, key=lambda one: len(one.raw_data))
+        table = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
         tables.append(table.raw_data)
         external_data_helper.set_external_data(table, location="words.bin")
         table.ClearField("raw_data")
@@ -172,7 +172,7 @@ def make(folder: Path) -> None:
         export("minilm-qa", qa)
         export("minilm", minilm, int8=True, kind=BertModel)  # int8: for the vectors, faster
         export("leads-small", small, kind=BertForMaskedLM)
-        protos = {one.name: round_weights(one) for one in (qa, minilm, small)}
+        protos = {model.name: round_weights(model) for model in (qa, minilm, small)}
         write(folder, "words.bin", share_words([protos["qa"], protos["minilm"]]))
         show_attention(protos["small"])
         for name, proto in protos.items():
@@ -187,30 +187,32 @@ def make(folder: Path) -> None:
         threshold = BertConfig.from_pretrained("minilm-qa").extra["no_answer_threshold"]
     runtime = [RUNTIME / f"ort-wasm-simd-threaded.{kind}" for kind in ("wasm.gz", "mjs")]
     files = [*folder.glob("*.gz"), *runtime, RUNTIME / "ort.wasm.min.mjs"]
-    said = {
+    manifest = {
         "files": {
-            one.name.removesuffix(".gz"): {
-                "address": f"{'../onnxruntime' if one.parent == RUNTIME else '.'}/{one.name}",
-                "bytes": one.stat().st_size,
-                "hash": hashlib.sha256(one.read_bytes()).hexdigest()[:12],
+            path.name.removesuffix(".gz"): {
+                "address": f"{'../onnxruntime' if path.parent == RUNTIME else '.'}/{path.name}",
+                "bytes": path.stat().st_size,
+                "hash": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
             }
-            for one in sorted(files)
+            for path in sorted(files)
         },
-        "runtime": sorted(one.name.removesuffix(".gz") for one in files if one.parent == RUNTIME),
+        "runtime": sorted(
+            path.name.removesuffix(".gz") for path in files if path.parent == RUNTIME
+        ),
         "parts": PARTS,
         "threshold": threshold,
     }
-    (folder / "files.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    (folder / "files.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def imported(name: str, found: set[Path]) -> set[Path]:
+def imported(name: str, paths: set[Path]) -> set[Path]:
     """The file of a module of the package, and those of all that it imports there."""
     path = ROOT / "minibert" / f"{name}.py"
-    if path.is_file() and path not in found:
-        found.add(path)
+    if path.is_file() and path not in paths:
+        paths.add(path)
         for other in re.findall(r"^ *from minibert\.(\w+) import", path.read_text("utf-8"), re.M):
-            imported(other, found)
-    return found
+            imported(other, paths)
+    return paths
 
 
 def fingerprint() -> str:
@@ -219,7 +221,7 @@ def fingerprint() -> str:
     for name in ("minilm-qa", "leads-small"):
         inputs |= {*(ROOT / "minibert" / "models" / name).iterdir()}
     inputs |= {*RUNTIME.iterdir()}
-    digest = hashlib.sha256(" ".join(metadata.version(one) for one in PACKAGES).encode())
+    digest = hashlib.sha256(" ".join(metadata.version(package) for package in PACKAGES).encode())
     for path in sorted(inputs):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

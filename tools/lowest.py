@@ -59,9 +59,10 @@ def main() -> None:
         *uv, "compile", *quiet, *backend, "--resolution", "lowest-direct", "--no-header",
         "--no-annotate", *(f"--extra={name}" for name in extras), "-o", lowest, "pyproject.toml",
     )  # fmt: skip
-    asked = [one for name in extras for one in project["optional-dependencies"][name]]
-    asked += project["dependencies"]
-    names = {re.match(r"[\w-]+", one)[0].lower() for one in asked}
+    requirements = [*project["dependencies"]]
+    for name in extras:
+        requirements += project["optional-dependencies"][name]
+    names = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requirements}
     versions = lowest.read_text(encoding="utf-8").splitlines(keepends=True)
     own = "".join(line for line in versions if line.split("==")[0] in names)
     if args.list:

@@ -50,10 +50,10 @@ def run(*command: str | Path, folder: str | Path = ROOT, **more: str) -> None:
 
 def python(venv: str = ".venv") -> Path:
     """The Python of an environment here, which is made when there is none."""
-    found = ROOT / venv / FOLDER / ("python.exe" if os.name == "nt" else "python")
-    if not found.exists():
+    executable = ROOT / venv / FOLDER / ("python.exe" if os.name == "nt" else "python")
+    if not executable.exists():
         run(sys.executable, "-m", "venv", ROOT / venv)
-    return found
+    return executable
 
 
 def pip(*arguments: str | Path, venv: str = ".venv", what: str = "install") -> None:
@@ -65,7 +65,7 @@ def ready() -> Path:
     """The Python of `.venv`, set up anew after a change of what it holds."""
     mark = ROOT / ".venv" / ".ready"
     needs = [ROOT / name for name in ("requirements.lock", "requirements.txt", "pyproject.toml")]
-    if not mark.exists() or mark.stat().st_mtime < max(one.stat().st_mtime for one in needs):
+    if not mark.exists() or mark.stat().st_mtime < max(need.stat().st_mtime for need in needs):
         print("Setting up .venv (a few minutes, once)", flush=True)
         # All but torch is held to its hash; torch has a build for each kind of hardware.
         pip("--require-hashes", "--no-deps", "-r", "requirements.lock")
@@ -78,9 +78,9 @@ def ready() -> Path:
 def pinned(name: str) -> str:
     """Give the line of requirements.txt for a package."""
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    found = re.search(rf"^{name}==.*$", pins, re.M)
-    assert found, f"requirements.txt pins no {name}"
-    return found[0]
+    pin = re.search(rf"^{name}==.*$", pins, re.M)
+    assert pin, f"requirements.txt pins no {name}"
+    return pin[0]
 
 
 def tool(name: str, *arguments: str, folder: str = "tools") -> None:
@@ -174,10 +174,10 @@ def wheel(*only: str) -> None:
     # All that the package needs is taken from .venv; minibert itself is there by a hook alone.
     where = [
         subprocess.check_output(
-            [one, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+            [interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
             encoding="utf-8",
         ).strip()
-        for one in (ready(), python(".venv-wheel"))
+        for interpreter in (ready(), python(".venv-wheel"))
     ]
     Path(where[1], "book.pth").write_text(where[0] + "\n", encoding="utf-8")
     pip(TWINE, venv=".venv-wheel")

@@ -80,7 +80,7 @@ def render(text: str) -> str:
 
 def from_code(cell: NotebookNode) -> Iterator[str]:
     """A cell's picture; or, where it is shown and short, its code and what it printed."""
-    said = ""
+    output_text = ""
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data:
@@ -88,14 +88,14 @@ def from_code(cell: NotebookNode) -> Iterator[str]:
             code = "".join(data["image/png"].split())
             yield f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{code}">'
         else:
-            said += output.get("text", data.get("text/plain", ""))
+            output_text += output.get("text", data.get("text/plain", ""))
     exported = EXPORT.match(cell.source.partition("\n")[0])
     hidden = {"hide-input", "remove-cell"} & {*cell.metadata.get("tags", [])}
-    lines = [*cell.source.splitlines(), *said.splitlines()]
+    lines = [*cell.source.splitlines(), *output_text.splitlines()]
     narrow = all(len(line) <= 90 for line in lines)
-    if not hidden and narrow and len(lines) <= LINES and (said or exported):
+    if not hidden and narrow and len(lines) <= LINES and (output_text or exported):
         yield highlight(cell.source, PythonLexer(), HtmlFormatter()) + (
-            f'<pre class="output">{html.escape(said)}</pre>' if said.strip() else ""
+            f'<pre class="output">{html.escape(output_text)}</pre>' if output_text.strip() else ""
         )
 
 
@@ -108,10 +108,10 @@ def slides(nb: NotebookNode) -> Iterator[str]:
             continue
         for block in cell.source.split("\n\n"):
             first = SENTENCE.match(block)
-            if found := re.match(r"#+ (.+)$", block):
-                if found[1] in END:
+            if head := re.match(r"#+ (.+)$", block):
+                if head[1] in END:
                     return
-                heading, begins = f"<h2>{MARKDOWN.renderInline(found[1])}</h2>\n", True
+                heading, begins = f"<h2>{MARKDOWN.renderInline(head[1])}</h2>\n", True
                 if block.startswith("# "):
                     yield heading.replace("h2>", "h1>")
             elif begins and first and block[0] not in "<|>$" and len(first[1]) <= LETTERS:
@@ -134,10 +134,10 @@ def build(names: list[str], out: Path = OUT) -> list[Path]:
     for text in choose(names):
         nb = nbformat.read(ROOT / "book" / f"{text.stem}.ipynb", as_version=4)
         title = nb.cells[0].source.partition("\n")[0].removeprefix("# ")
-        said = "\n".join(f"<section>\n{slide}</section>" for slide in slides(nb))
+        body = "\n".join(f"<section>\n{slide}</section>" for slide in slides(nb))
         style = HtmlFormatter().get_style_defs(".highlight")
         page = out / f"{text.stem}.html"
-        page.write_text(PAGE.format(title=title, slides=said, style=style), encoding="utf-8")
+        page.write_text(PAGE.format(title=title, slides=body, style=style), encoding="utf-8")
         pages.append(page)
     return pages
 

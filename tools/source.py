@@ -28,8 +28,8 @@ def sources() -> list[Path]:
     """Every chapter's text, in the order of `_toc.yml`; what it does not name comes last."""
     contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
     order = re.findall(r"\bbook/([\w-]+)\.ipynb", contents)
-    found = {path.stem: path for path in sorted(SOURCE.glob("*.md"))}
-    return [found.pop(name) for name in order if name in found] + list(found.values())
+    paths = {path.stem: path for path in sorted(SOURCE.glob("*.md"))}
+    return [paths.pop(name) for name in order if name in paths] + list(paths.values())
 
 
 def choose(wanted: list[str]) -> list[Path]:

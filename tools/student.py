@@ -113,7 +113,7 @@ def edition(text: Path, folded: bool = False) -> Edition:
         if begins:
             module = Path(begins[1]).stem
             printed.add(module)
-            names = [one for one, _ in functions(cell.source)]
+            names = [name for name, _ in functions(cell.source)]
             if names and (folded or not is_given(cell)):
                 yours.setdefault(module, []).extend(names)
                 cell.source = empty(cell.source)
@@ -138,7 +138,7 @@ def used(path: Path) -> Iterator[tuple[str, set[str]]]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             origin = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            imports |= {(one.asname or one.name): origin + one.name for one in node.names}
+            imports |= {(alias.asname or alias.name): origin + alias.name for alias in node.names}
     own = {p.stem for at in ("tools", "experiments") for p in (ROOT / at).glob("*.py")}
     if own & {origin.split(".")[0] for origin in imports.values()}:
         return  # it needs more than the package
@@ -147,27 +147,27 @@ def used(path: Path) -> Iterator[tuple[str, set[str]]]:
         names, todo = set[str](), [test]
         while todo:
             for node in ast.walk(helpers[todo.pop()]):
-                whole = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
-                name = getattr(node, "id", getattr(node, "arg", whole.split(".")[0]))
+                dotted = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+                name = getattr(node, "id", getattr(node, "arg", dotted.split(".")[0]))
                 if name in helpers and name not in names:
                     todo.append(name)
                 names.add(name or "")
                 if name in imports:
-                    names |= {imports[name], imports[name] + whole[len(name) :]}
+                    names |= {imports[name], imports[name] + dotted[len(name) :]}
         yield test, names
 
 
 def all_tests() -> dict[str, set[str]]:
     """Each unit test that needs the package alone, with the modules and names that it uses."""
-    found = {}
+    tests = {}
     for path in sorted((ROOT / "tests").glob("test_*.py")):
         for test, names in used(path):
             if not any(name.startswith(APART) for name in names):
                 short = {name.removeprefix("minibert.") for name in names}
-                found[f"tests/{path.name}::{test}"] = {
+                tests[f"tests/{path.name}::{test}"] = {
                     f"{HOME[name]}.{name}" if name in HOME else name for name in short
                 }
-    return found
+    return tests
 
 
 def build(out: Path = OUT, folded: bool = False) -> list[str]:
@@ -175,25 +175,25 @@ def build(out: Path = OUT, folded: bool = False) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     editions = {path.stem: edition(path, folded) for path in sources()}
     _, _, behind = (ROOT / "_toc.yml").read_text(encoding="utf-8").partition("Behind the")
-    main = [one for name, one in editions.items() if f"/{name}." not in behind]
-    later = {module for one in main for module in one.printed}
+    main = [chapter for name, chapter in editions.items() if f"/{name}." not in behind]
+    later = {module for chapter in main for module in chapter.printed}
     by_hand = {Path(name).stem for name in BY_HAND}
     tests, plan, rows, kept = all_tests(), {}, [], []
-    for name, one in editions.items():
-        later -= one.printed
-        write = {f"{m}.{n.split('.')[0]}" for m, names in one.yours.items() for n in names}
+    for name, chapter in editions.items():
+        later -= chapter.printed
+        write = {f"{m}.{n.split('.')[0]}" for m, names in chapter.yours.items() for n in names}
         to_run = [
             test for test, names in tests.items()
             if names & write and not {n.split(".")[0] for n in names} & (later | by_hand)
         ]  # fmt: skip
         files = Counter(test.split("::")[0] for test in to_run)  # most of a chapter's first
         to_run.sort(key=lambda test: -files[test.split("::")[0]])
-        plan[name] = {"yours": one.yours, "tests": to_run}
-        title = one.nb.cells[0].source.removeprefix("# ")
-        count = sum(map(len, one.yours.values()))
+        plan[name] = {"yours": chapter.yours, "tests": to_run}
+        title = chapter.nb.cells[0].source.removeprefix("# ")
+        count = sum(map(len, chapter.yours.values()))
         if count:
             rows.append(f"| [{title}]({name}.ipynb) | {count} | {len(to_run)} |")
-        path, fresh = out / f"{name}.ipynb", nbformat.writes(one.nb) + "\n"
+        path, fresh = out / f"{name}.ipynb", nbformat.writes(chapter.nb) + "\n"
         if path.exists() and path.read_text(encoding="utf-8") != fresh:
             kept.append(path.name)
         else:
@@ -209,8 +209,8 @@ def build(out: Path = OUT, folded: bool = False) -> list[str]:
         "chapters.json": json.dumps(plan, indent=1) + "\n",
         "README.md": README.format(rows="\n".join(rows), **install),
     }
-    for file, said in texts.items():
-        (out / file).write_text(said, encoding="utf-8", newline="\n")
+    for file, text in texts.items():
+        (out / file).write_text(text, encoding="utf-8", newline="\n")
     return kept
 
 

@@ -49,14 +49,14 @@ def functions(code: str) -> Iterator[tuple[str, ast.FunctionDef]]:
     """The functions and methods to write, by name: no stubs, and none that the import runs."""
     nodes = ast.parse(code).body
     at_once = [node for node in nodes if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    calls = (one for node in at_once for one in ast.walk(node) if isinstance(one, ast.Call))
-    ran = {"__init_subclass__", *(ast.unparse(one.func) for one in calls)}
+    calls = (call for node in at_once for call in ast.walk(node) if isinstance(call, ast.Call))
+    ran = {"__init_subclass__", *(ast.unparse(call.func) for call in calls)}
     for node in nodes:
-        for one in node.body if isinstance(node, ast.ClassDef) else [node]:
-            if not isinstance(one, ast.FunctionDef) or one.name in ran:
+        for method in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if not isinstance(method, ast.FunctionDef) or method.name in ran:
                 continue
-            if not all(map(is_silent, one.body)):
-                yield (one.name if one is node else f"{node.name}.{one.name}"), one
+            if not all(map(is_silent, method.body)):
+                yield (method.name if method is node else f"{node.name}.{method.name}"), method
 
 
 def empty(code: str, names: Iterable[str] | None = None) -> str:
@@ -73,37 +73,37 @@ def empty(code: str, names: Iterable[str] | None = None) -> str:
 
 def parts(code: str) -> dict[str, str]:
     """Each statement, with the comments above it, by the name that it defines."""
-    lines, found, start = code.splitlines(), dict[str, str](), 0
+    lines, sources, start = code.splitlines(), dict[str, str](), 0
     for node in ast.parse(code).body:
         targets = getattr(node, "targets", [getattr(node, "target", node)])
         name = getattr(node, "name", None) or ast.unparse(targets[0])
-        before = [found[name]] if name in found else []
-        found[name] = "\n".join(before + lines[start : node.end_lineno])
+        before = [sources[name]] if name in sources else []
+        sources[name] = "\n".join(before + lines[start : node.end_lineno])
         start = node.end_lineno or 0
-    return found
+    return sources
 
 
 def merge(module: str, cells: Iterable[str]) -> str:
     """Let the statements of cells take the place of a module's; new ones stay in their order."""
-    whole = parts(module)
-    order = [*whole]
+    sources = parts(module)
+    order = [*sources]
     for cell in cells:
         new = parts(cell)
-        known = [order.index(name) for name in new if name in whole]
+        known = [order.index(name) for name in new if name in sources]
         at = known[0] if known else len(order)
         for name, text in new.items():
-            if name in whole:
+            if name in sources:
                 at = order.index(name)
             else:
                 order.insert(at, name)
             at += 1
-            whole[name] = text
-    return "\n".join(whole[name] for name in order) + "\n"
+            sources[name] = text
+    return "\n".join(sources[name] for name in order) + "\n"
 
 
 def by_module(cells: Iterable[str]) -> dict[str, list[str]]:
     """The cells that begin `# minibert/NAME.py`, by NAME; each must be Python."""
-    found: dict[str, list[str]] = {}
+    bodies: dict[str, list[str]] = {}
     for cell in cells:
         first, _, rest = cell.lstrip().partition("\n")
         if match := EXPORT.match(first.rstrip()):
@@ -113,22 +113,22 @@ def by_module(cells: Iterable[str]) -> dict[str, list[str]]:
                 line = rest.splitlines()[(error.lineno or 1) - 1].strip()
                 message = f"a cell {first} is not Python: {error.msg}, in the line: {line}"
                 raise SystemExit(message) from None
-            found.setdefault(match[1], []).append(rest)
-    return found
+            bodies.setdefault(match[1], []).append(rest)
+    return bodies
 
 
 def modules(chapter: str, cells: Iterable[str], mine: Path) -> tuple[dict[str, str], list[str]]:
     """The text of each module of a chapter with what was written; and what was not."""
     import minibert
 
-    given = Path(minibert.__file__).parent
+    installed = Path(minibert.__file__).parent
     wrote, yours = by_module(cells), plan()[chapter]["yours"]
     texts, left = {}, []
     for name, names in yours.items():
-        path = next(p / f"{name}.py" for p in (mine, given) if (p / f"{name}.py").exists())
+        path = next(p / f"{name}.py" for p in (mine, installed) if (p / f"{name}.py").exists())
         base = empty(path.read_text(encoding="utf-8"), names)
         texts[name] = merge(base, wrote.get(name, []))
-        left += [one for one in names if LEFT.format(one) in texts[name]]
+        left += [function for function in names if LEFT.format(function) in texts[name]]
     return texts, left
 
 
@@ -141,28 +141,28 @@ def run(tests: Iterable[str], folders: Iterable[Path], at: Path) -> list[Test]:
     command = [sys.executable, "-m", "pytest", "-p", "overlay", "-p", "no:cacheprovider"]
     command += ["--tb=short", f"--junitxml={report}", *tests]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, cwd=HERE, env=environment, timeout=LIMIT, capture_output=True,
             encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise SystemExit(f"the tests did not end in {LIMIT} s: is there an endless loop?") from None
     if not report.exists():
-        raise SystemExit(f"pytest did not start:\n{done.stdout}{done.stderr}")
-    found = []
+        raise SystemExit(f"pytest did not start:\n{process.stdout}{process.stderr}")
+    results = []
     for case in ElementTree.parse(report).getroot().iter("testcase"):
-        wrong = [one for one in case if one.tag in ("failure", "error")]
-        said = wrong[0].text or wrong[0].get("message") or "" if wrong else ""
-        found.append(Test(case.get("name") or "", said))
-    return found
+        wrong = [element for element in case if element.tag in ("failure", "error")]
+        words = wrong[0].text or wrong[0].get("message") or "" if wrong else ""
+        results.append(Test(case.get("name") or "", words))
+    return results
 
 
 def right_answers(notebook: Path) -> tuple[int, int]:
     """Of how many exercises the saved outputs say *right*, and how many there are."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     checks = [c for c in cells if c["cell_type"] == "code" and '"not yet"' in "".join(c["source"])]
-    said = ["".join("".join(o.get("text", "")) for o in c["outputs"]).strip() for c in checks]
-    return said.count("right"), len(said)
+    verdicts = ["".join("".join(o.get("text", "")) for o in c["outputs"]).strip() for c in checks]
+    return verdicts.count("right"), len(verdicts)
 
 
 def is_python(cell: str) -> bool:
@@ -241,9 +241,9 @@ def show(results: list[Test]) -> None:
     cases: dict[str, list[Test]] = {}
     for test in results:
         cases.setdefault(test.name.split("[")[0], []).append(test)
-    for name, some in cases.items():
-        red = sum(bool(test.words) for test in some)
-        more = f" ({red} of {len(some)} cases)" if red and len(some) > 1 else ""
+    for name, tests in cases.items():
+        red = sum(bool(test.words) for test in tests)
+        more = f" ({red} of {len(tests)} cases)" if red and len(tests) > 1 else ""
         print("red  " if red else "green", name + more)
     wrong = [test for test in results if test.words and "yours: " not in test.words]
     if wrong:

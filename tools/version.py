@@ -61,5 +61,5 @@ def renew(text: Path, notebook: Path) -> Path:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not re.fullmatch(r"\d+\.\d+\.\d+", sys.argv[1]):
         sys.exit(__doc__)
-    for one in change(sys.argv[1]):
-        print(one.relative_to(ROOT).as_posix())
+    for path in change(sys.argv[1]):
+        print(path.relative_to(ROOT).as_posix())
