@@ -35,8 +35,8 @@ def share(both):
 
 
 batches = [
-    tokenizer(some, max_length=16)
-    for some in (questions[:100], [texts[i] for i in asked_for[:100]])
+    tokenizer(several, max_length=16)
+    for several in (questions[:100], [texts[i] for i in asked_for[:100]])
 ]
 with torch.no_grad():
     outs = [model(*batch) for batch in batches]

@@ -78,8 +78,8 @@ answer = lambda config, tokens: 2 * tokens * total(flops(config, 128))
 def albert(config, E, layers=1, bias=1, top=1):
     H = config.hidden_size
     tables = (config.vocab_size + 516) * E
-    one = total(layer_parameters(config))
-    return tables + E * H + bias * H + layers * one + top * linear(H, H)
+    layer = total(layer_parameters(config))
+    return tables + E * H + bias * H + layers * layer + top * linear(H, H)
 
 
 answer = lambda config, E: albert(config, E, layers=config.num_hidden_layers)

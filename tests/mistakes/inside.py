@@ -32,54 +32,56 @@ answer = 0.5
 answer = 0.75
 
 # %% 4. left and right cancel
-def answer(one):
-    place = np.arange(len(one.pieces))
-    return (one.weights * (place[:, None] - place)).sum(-1).mean(-1)
+def answer(attention):
+    place = np.arange(len(attention.pieces))
+    return (attention.weights * (place[:, None] - place)).sum(-1).mean(-1)
 
 # %% 4. only the largest weight of each row
-answer = lambda one: abs(one.weights.argmax(-1) - np.arange(len(one.pieces))).mean(-1)
+def answer(attention):
+    place = np.arange(len(attention.pieces))
+    return abs(attention.weights.argmax(-1) - place).mean(-1)
 
 # %% 4. their weights are shares
-def answer(one):
-    place = np.arange(len(one.pieces))
-    return (one.weights * abs(place[:, None] - place)).mean((-1, -2))
+def answer(attention):
+    place = np.arange(len(attention.pieces))
+    return (attention.weights * abs(place[:, None] - place)).mean((-1, -2))
 
 # %% 4. the shape is (6, 12, 12)
-def answer(one):
-    place = np.arange(len(one.pieces))
-    return (one.weights * abs(place[:, None] - place)).sum(-1)
+def answer(attention):
+    place = np.arange(len(attention.pieces))
+    return (attention.weights * abs(place[:, None] - place)).sum(-1)
 
 # %% 4. the queries are summed
-def answer(one):
-    place = np.arange(len(one.pieces))
-    return (one.weights * abs(place[:, None] - place)).sum((-1, -2))
+def answer(attention):
+    place = np.arange(len(attention.pieces))
+    return (attention.weights * abs(place[:, None] - place)).sum((-1, -2))
 
 # %% 5. nothing was subtracted
 def answer(a, b):
-    one, two = a @ a.T, b @ b.T
-    return (one * two).sum() / np.linalg.norm(one) / np.linalg.norm(two)
+    gram_a, gram_b = a @ a.T, b @ b.T
+    return (gram_a * gram_b).sum() / np.linalg.norm(gram_a) / np.linalg.norm(gram_b)
 
 # %% 5. each article's own mean
 def answer(a, b):
     a, b = (x - x.mean(1, keepdims=True) for x in (a, b))
-    one, two = a @ a.T, b @ b.T
-    return (one * two).sum() / np.linalg.norm(one) / np.linalg.norm(two)
+    gram_a, gram_b = a @ a.T, b @ b.T
+    return (gram_a * gram_b).sum() / np.linalg.norm(gram_a) / np.linalg.norm(gram_b)
 
 # %% 5. the mean of all numbers
 def answer(a, b):
-    one, two = ((x - x.mean()) @ (x - x.mean()).T for x in (a, b))
-    return (one * two).sum() / np.linalg.norm(one) / np.linalg.norm(two)
+    gram_a, gram_b = ((x - x.mean()) @ (x - x.mean()).T for x in (a, b))
+    return (gram_a * gram_b).sum() / np.linalg.norm(gram_a) / np.linalg.norm(gram_b)
 
 # %% 5. divide by the lengths of both
 def answer(a, b):
-    one, two = ((x - x.mean(0)) @ (x - x.mean(0)).T for x in (a, b))
-    return (one * two).sum()
+    gram_a, gram_b = ((x - x.mean(0)) @ (x - x.mean(0)).T for x in (a, b))
+    return (gram_a * gram_b).sum()
 
 # %% 5. these are cosines of articles
 def answer(a, b):
     a, b = (to_unit(x - x.mean(0)) for x in (a, b))
-    one, two = a @ a.T, b @ b.T
-    return (one * two).sum() / np.linalg.norm(one) / np.linalg.norm(two)
+    gram_a, gram_b = a @ a.T, b @ b.T
+    return (gram_a * gram_b).sum() / np.linalg.norm(gram_a) / np.linalg.norm(gram_b)
 
 # %% 6. those are cosines
 answer = cosines = 1 - layer_turns()

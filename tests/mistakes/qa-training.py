@@ -53,32 +53,33 @@ answer_4 = np.mean([x.starts[0] + len(x.answers[0]) > len(sentences(x.context)[0
 
 # %% 5. said twice, wanted four times
 def answer_5(prediction, wanted):
-    found = {*normalise_answer(prediction).split()}
+    predicted = {*normalise_answer(prediction).split()}
     words = [{*normalise_answer(x).split()} for x in wanted]
-    return max(2 * len(found & x) / (len(found) + len(x)) for x in words)
+    return max(2 * len(predicted & x) / (len(predicted) + len(x)) for x in words)
 
 # %% 5. normalise both first
 def answer_5(prediction, wanted):
-    found, words = Counter(prediction.split()), [Counter(x.split()) for x in wanted]
-    return max(2 * (found & x).total() / (found.total() + x.total()) for x in words)
+    predicted, words = Counter(prediction.split()), [Counter(x.split()) for x in wanted]
+    return max(2 * (predicted & x).total() / (predicted.total() + x.total()) for x in words)
 
 # %% 5. the best match counts
 def answer_5(prediction, wanted):
-    found = Counter(normalise_answer(prediction).split())
+    predicted = Counter(normalise_answer(prediction).split())
     words = [Counter(normalise_answer(x).split()) for x in wanted]
-    return np.mean([2 * (found & x).total() / (found.total() + x.total()) for x in words])
+    return np.mean([2 * (predicted & x).total() / (predicted.total() + x.total()) for x in words])
 
 # %% 5. one word too many was said
 def answer_5(prediction, wanted):
-    found = Counter(normalise_answer(prediction).split())
+    predicted = Counter(normalise_answer(prediction).split())
     words = [Counter(normalise_answer(x).split()) for x in wanted]
-    return max((found & x).total() / x.total() for x in words)
+    return max((predicted & x).total() / x.total() for x in words)
 
 # %% 5. divides by zero: no word is shared
 def answer_5(prediction, wanted):
-    found = Counter(normalise_answer(prediction).split())
+    predicted = Counter(normalise_answer(prediction).split())
     words = [Counter(normalise_answer(x).split()) for x in wanted]
-    parts = [((found & x).total() / found.total(), (found & x).total() / x.total()) for x in words]
+    both = [(predicted & x).total() for x in words]
+    parts = [(n / predicted.total(), n / x.total()) for n, x in zip(both, words, strict=True)]
     return max(2 * p * r / (p + r) for p, r in parts)
 
 # %% 6. take both models' F1 of each that is drawn

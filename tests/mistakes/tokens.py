@@ -44,45 +44,45 @@ answer = (15, 110)
 answer = (85, 40)
 
 # %% 4. piece 5 is missing
-answer = lambda found, text: text[found.offsets[2][0] : found.offsets[4][1]]
+answer = lambda encoding, text: text[encoding.offsets[2][0] : encoding.offsets[4][1]]
 
 # %% 4. joined or decoded, not cut
-answer = lambda found, text: tokenizer.decode(found.ids[2:6])
+answer = lambda encoding, text: tokenizer.decode(encoding.ids[2:6])
 
 # %% 4. the pieces, not the text
-answer = lambda found, text: "".join(found.tokens[2:6])
+answer = lambda encoding, text: "".join(encoding.tokens[2:6])
 
 # %% 4. these are characters
-answer = lambda found, text: text[2:6]
+answer = lambda encoding, text: text[2:6]
 
 # %% 4. a piece late
-answer = lambda found, text: text[found.offsets[3][0] : found.offsets[6][1]]
+answer = lambda encoding, text: text[encoding.offsets[3][0] : encoding.offsets[6][1]]
 
 # %% 4. give text and not tuple
-answer = lambda found, text: (found.offsets[2][0], found.offsets[5][1])
+answer = lambda encoding, text: (encoding.offsets[2][0], encoding.offsets[5][1])
 
 # %% 5. long words would count more
-answer = lambda found, labels: [-100 if w is None else labels[w] for w in found.words]
+answer = lambda encoding, labels: [-100 if w is None else labels[w] for w in encoding.words]
 
 # %% 5. the last piece of each word
-answer = lambda found, labels: [
+answer = lambda encoding, labels: [
     -100 if w is None or w == after else labels[w]
-    for w, after in zip(found.words, [*found.words[1:], None], strict=True)
+    for w, after in zip(encoding.words, [*encoding.words[1:], None], strict=True)
 ]
 
 # %% 5. [CLS] and [SEP] have a place
-answer = lambda found, labels: [
+answer = lambda encoding, labels: [
     -100 if w == before else labels[w]
-    for before, w in zip(found.words, found.words[1:-1], strict=False)
+    for before, w in zip(encoding.words, encoding.words[1:-1], strict=False)
 ]
 
 # %% 5. one for each token is wanted
-answer = lambda found, labels: labels
+answer = lambda encoding, labels: labels
 
 # %% 5. which the loss skips
-answer = lambda found, labels: [
+answer = lambda encoding, labels: [
     0 if w is None or w == before else labels[w]
-    for before, w in zip([None, *found.words], found.words, strict=False)
+    for before, w in zip([None, *encoding.words], encoding.words, strict=False)
 ]
 
 # %% 6. one of them also stands elsewhere
