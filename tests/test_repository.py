@@ -1,5 +1,6 @@
 """What holds for the repository as a whole."""
 
+import ast
 import hashlib
 import json
 import os
@@ -275,3 +276,27 @@ def test_the_recorded_results_travel_in_the_package():
         for name in re.findall(r"\brecorded\(\"([\w-]+)\"\)", path.read_text(encoding="utf-8"))
     }
     assert asked and all(figures.recorded(name) for name in asked)
+
+
+def tell_nothing(code: str) -> set[str]:
+    """The names that code gives to something and that say nothing of it."""
+    given = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            given.add(node.id)
+        elif isinstance(node, ast.arg):
+            given.add(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            given.add(node.name)
+    return given & {"said", "some", "facts", "look"}
+
+
+def test_variables_say_what_they_hold():
+    """In the package, the tools and the experiments."""
+    assert tell_nothing("said = 1\ndef f(some, **facts): ...\nlook = said") == {
+        "said", "some", "facts", "look",
+    }  # fmt: skip
+    paths = [*ROOT.glob("minibert/**/*.py"), *ROOT.glob("tools/*.py")]
+    paths += ROOT.glob("experiments/**/*.py")
+    bad = {path.name: tell_nothing(path.read_text(encoding="utf-8")) for path in paths}
+    assert {name: words for name, words in bad.items() if words} == {}
