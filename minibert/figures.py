@@ -11,7 +11,7 @@ import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -195,6 +195,18 @@ def mask_grid(ax: Axes, mask: Any, rows: Sequence[str], columns: Sequence[str]) 
     ax.spines[:].set_visible(False)
 
 
+def _start(
+    ax: Axes | None, width: float, height: float, top: float, bottom: float = 0.0
+) -> tuple[Figure, Axes]:
+    """Begin a drawing ten units wide, on `ax` or on a figure of its own."""
+    if ax is None:
+        ax = cast(Axes, new(width, height)[1])
+    ax.set_xlim(0, 10)
+    ax.set_ylim(bottom, top)
+    ax.axis("off")
+    return cast(Figure, ax.figure), ax
+
+
 def _ink(colour: str) -> str:
     """Give the colour of text that stands out from a box of `colour`."""
     light = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in to_rgb(colour)]
@@ -274,7 +286,7 @@ PARTS = {
 }
 
 
-def bert_map(*lit: str, sizes: Any = None) -> tuple[Figure, str]:
+def bert_map(*lit: str, sizes: Any = None, ax: Axes | None = None) -> tuple[Figure, str]:
     """Draw the whole of BERT, from text (bottom) to heads (top).
 
     Args:
@@ -282,6 +294,7 @@ def bert_map(*lit: str, sizes: Any = None) -> tuple[Figure, str]:
             `position`, `attention`, `feed-forward`, `encoder`, `pooler`, `mlm`,
             `nsp`, `qa`, `class`, `sentence`; none lights them all.
         sizes: a `BertConfig`; the map then says how large each table and matrix is.
+        ax: where to draw; None makes a figure. So it is for all maps here.
 
     Returns:
         The figure and its alternative text, for `show(*bert_map("attention"))`.
@@ -293,10 +306,7 @@ def bert_map(*lit: str, sizes: Any = None) -> tuple[Figure, str]:
     if unknown:
         raise ValueError(f"unknown part {sorted(unknown)}; there are {list(PARTS)}")
     on = set(lit) or set(PARTS)
-    fig, ax = new(5.4, 5.6)
-    ax.set_xlim(0, 10)
-    ax.set_ylim(0, 10.1)
-    ax.axis("off")
+    fig, ax = _start(ax, 5.4, 5.6, 10.1)
     words = ["[CLS]", "who", "bit", "?", "[SEP]", "the", "dog", "bit", "[SEP]"]
     shapes = _shapes(sizes, len(words)) if sizes else {}
     more = {name: "\n" + shape for name, shape in shapes.items()}
@@ -377,7 +387,7 @@ def _shapes(sizes: Any, count: int) -> dict[str, str]:
 
 
 def attention_arrows(
-    words: Sequence[str], weights: Sequence[float], query: int
+    words: Sequence[str], weights: Sequence[float], query: int, *, ax: Axes | None = None
 ) -> tuple[Figure, str]:
     """Draw from one word an arrow to each word that it looks at, as thick as the weight.
 
@@ -385,14 +395,12 @@ def attention_arrows(
         words: S of them.
         weights: S, how much the query looks at each.
         query: which word looks.
+        ax: as in `bert_map`.
 
     Returns:
         The figure and its alternative text.
     """
-    fig, ax = new(5.4, 2.3)
-    ax.set_xlim(0, 10)
-    ax.set_ylim(-0.75, 3.2)
-    ax.axis("off")
+    fig, ax = _start(ax, 5.4, 2.3, 3.2, -0.75)
     colours = [COLOURS["query" if i == query else "key"] for i in range(len(words))]
     at = _row(ax, 0, 0.75, words, colours, size=11, left=0.1, right=9.98)
     high = 2.9 / max(abs(x - at[query]) for x in at)
@@ -420,7 +428,7 @@ def attention_arrows(
 
 
 def embedding_rows(
-    pieces: Sequence[str], ids: Sequence[int], types: Sequence[int]
+    pieces: Sequence[str], ids: Sequence[int], types: Sequence[int], *, ax: Axes | None = None
 ) -> tuple[Figure, str]:
     """Draw which row of each table BERT adds for each token.
 
@@ -428,14 +436,12 @@ def embedding_rows(
         pieces: S tokens, a dozen at most.
         ids: S rows of the token table.
         types: S rows of the segment table, 0 or 1.
+        ax: as in `bert_map`.
 
     Returns:
         The figure and its alternative text.
     """
-    fig, ax = new(5.4, 3.0)
-    ax.set_xlim(0, 10)
-    ax.set_ylim(0, 5.5)
-    ax.axis("off")
+    fig, ax = _start(ax, 5.4, 3.0, 5.5)
     size = len(pieces)
     rows: list[tuple[str, Sequence[object], str | list[str]]] = [
         ("tokens", pieces, _piece_colours(pieces)),
@@ -458,16 +464,16 @@ def embedding_rows(
     )
 
 
-def transformer_map() -> tuple[Figure, str]:
+def transformer_map(ax: Axes | None = None) -> tuple[Figure, str]:
     """Draw the encoder and the decoder side by side, for `show(*transformer_map())`.
+
+    Args:
+        ax: as in `bert_map`.
 
     Returns:
         The figure and its alternative text.
     """
-    fig, ax = new(6.4, 4.6)
-    ax.set_xlim(0, 10)
-    ax.set_ylim(-0.1, 7.6)
-    ax.axis("off")
+    fig, ax = _start(ax, 6.4, 4.6, 7.6, -0.1)
     layer, ink = COLOURS["layer"], COLOURS["ink"]
     _box(ax, 0.55, 1.95, 3.9, 2.75, "", ink, True, pale=True)
     _box(ax, 5.55, 1.95, 3.9, 4.05, "", ink, True, pale=True)
@@ -524,6 +530,8 @@ def heads_map(
     pieces: Sequence[str],
     words: dict[int, dict[str, float]],
     follows: float,
+    *,
+    ax: Axes | None = None,
 ) -> tuple[Figure, str]:
     """Draw the two heads of pre-training on one pair of texts.
 
@@ -531,14 +539,12 @@ def heads_map(
         pieces: S of them: [CLS], a text, [SEP], another, [SEP]; two dozen at most.
         words: for each place that is hidden its likeliest words and their probabilities.
         follows: the probability that the second text followed the first.
+        ax: as in `bert_map`.
 
     Returns:
         The figure and its alternative text.
     """
-    fig, ax = new(5.4, 5.0)
-    ax.set_xlim(0, 10)
-    ax.set_ylim(-0.4, 8.4)
-    ax.axis("off")
+    fig, ax = _start(ax, 5.4, 5.0, 8.4, -0.4)
     at = _pass(ax, pieces)
     _box(ax, 0.2, 4.15, 1.5, 0.6, "pooler", COLOURS["layer"], size=9)
     _box(ax, 0.2, 5.1, 2.6, 0.75, "next sentence?", COLOURS["masked"], size=9)
@@ -570,7 +576,11 @@ def heads_map(
 
 
 def qa_map(
-    pieces: Sequence[str], starts: Sequence[float], ends: Sequence[float]
+    pieces: Sequence[str],
+    starts: Sequence[float],
+    ends: Sequence[float],
+    *,
+    ax: Axes | None = None,
 ) -> tuple[Figure, str]:
     """Draw BERT answering a question, from the pair (bottom) to the span (top).
 
@@ -578,14 +588,12 @@ def qa_map(
         pieces: S of them: [CLS], a question, [SEP], a text, [SEP]; two dozen at most.
         starts: S probabilities that the answer begins there.
         ends: S that it ends there.
+        ax: as in `bert_map`.
 
     Returns:
         The figure and its alternative text.
     """
-    fig, ax = new(5.4, 4.8)
-    ax.set_xlim(0, 10)
-    ax.set_ylim(-0.9, 7.4)
-    ax.axis("off")
+    fig, ax = _start(ax, 5.4, 4.8, 7.4, -0.9)
     size, border, left = len(pieces), list(pieces).index("[SEP]"), 0.2
     middle = _pass(ax, pieces)
     step = 9.7 / size
