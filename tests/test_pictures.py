@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from base64 import b64decode
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,22 +22,21 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 if not NOTEBOOKS:
     pytest.skip("the book is not here", allow_module_level=True)
-PAGES = [*(ROOT / "book").glob("*.md"), *(ROOT / "book" / "source").glob("*.md"), *ROOT.glob("*.md")]
+PAGES = [path for folder in ("", "book", "book/source") for path in (ROOT / folder).glob("*.md")]
 
 
 # Texts
 
 
 class Pictures(HTMLParser):
-    """Gather the texts of the pictures in some HTML: None for one without."""
+    """Gather the texts of the pictures in some HTML: None or empty for one without."""
 
     def __init__(self, html):
         super().__init__()
-        self.texts, self.svg = [], None
+        self.texts, self.svg, self.titled = [], None, False
         self.feed(html)
         self.close()
-        if self.svg is not None:
-            self.texts.append(None)
+        self.handle_endtag("svg")  # one that was left open
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
@@ -45,16 +45,14 @@ class Pictures(HTMLParser):
             self.texts.append(given.get("alt") or written(given.get("data-from")))
         elif tag == "svg" and given.get("aria-hidden") != "true":
             self.svg = given.get("aria-label") or ""
-        elif tag == "title" and self.svg == "":
-            self.svg = None
-            self.titled = True
+        self.titled = tag == "title"
 
     def handle_data(self, data):
-        if getattr(self, "titled", False):
-            self.texts.append(data)
-            self.titled = False
+        if self.titled and self.svg is not None:
+            self.svg += data
 
     def handle_endtag(self, tag):
+        self.titled = False
         if tag == "svg" and self.svg is not None:
             self.texts.append(self.svg)
             self.svg = None
@@ -77,12 +75,16 @@ def in_notebook(path):
 
 def in_markdown(text):
     """Give the text of each picture that a page's Markdown or HTML shows."""
+    html = ""
     for token in MarkdownIt().parse(text):
         for part in token.children or [token]:
             if part.type == "image":
                 yield part.content
             elif part.type in ("html_block", "html_inline"):
-                yield from Pictures(part.content).texts
+                html += part.content
+            elif part.type == "text":
+                html += escape(part.content)
+    yield from Pictures(html).texts
 
 
 def written(source):
@@ -216,7 +218,8 @@ def test_these_measures_agree_with_published_values():
     assert contrast("#FFFFFF", "#000000") == pytest.approx(21)
     assert contrast("#767676", "#FFFFFF") == pytest.approx(4.54, abs=0.01)  # WCAG's own example
     assert lab(linear("#0000FF")) == pytest.approx([32.3, 79.2, -107.9], abs=0.3)
-    assert apart("#FF0000", "#00A000", "no green cones") < apart("#FF0000", "#00A000", "all cones") / 2
+    red, green = "#FF0000", "#00A000"
+    assert apart(red, green, "no green cones") < apart(red, green, "all cones") / 2
 
 
 @pytest.mark.parametrize("name", [*FILLED, "faint"])
@@ -256,7 +259,7 @@ def test_pictures_bring_their_own_white(path):
 
 # The drawings
 
-PAIR = "[CLS] who bit ? [SEP] the dog [MASK] [SEP]".split()
+PAIR = ["[CLS]", "who", "bit", "?", "[SEP]", "the", "dog", "[MASK]", "[SEP]"]
 DRAWN = {
     "map": lambda: figures.bert_map("mlm"),
     "anatomy": lambda: figures.bert_map(sizes=BertConfig()),

@@ -9,10 +9,10 @@ from minibert.config import BertConfig
 from minibert.counting import parameters, total
 
 SAID = poster.Readings(
-    pair="[CLS] it [MASK] . [SEP] it is [MASK] . [SEP]".split(),
+    pair=["[CLS]", "it", "[MASK]", ".", "[SEP]", "it", "is", "[MASK]", ".", "[SEP]"],
     words={2: {"is": 0.75, "was": 0.125}, 7: {"new": 0.5, "old": 0.25}},
     follows=0.875,
-    question="[CLS] who bit ? [SEP] the dog bit . [SEP]".split(),
+    question=["[CLS]", "who", "bit", "?", "[SEP]", "the", "dog", "bit", ".", "[SEP]"],
     starts=[0, 0, 0, 0, 0, 1, 0, 0, 0, 0],
     ends=[0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
 )
@@ -47,7 +47,7 @@ def test_nothing_stands_beyond_the_paper_or_is_too_small(fig):
 
 def test_it_is_one_page_of_a3_without_pixels(files):
     pdf, svg = (path.read_bytes() for path in files)
-    assert pdf.startswith(b"%PDF") and pdf.count(b"/Type /Page\n") == 1
+    assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", pdf)) == 1
     box = re.search(rb"/MediaBox \[ *0 0 ([\d.]+) ([\d.]+) *\]", pdf)
     width, height = (float(x) / 72 * 25.4 for x in box.groups())  # millimetres
     assert (width, height) == pytest.approx((420, 297), abs=1)

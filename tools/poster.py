@@ -26,6 +26,7 @@ from minibert.counting import SIZES, parameters, total
 from minibert.heads import BertForQuestionAnswering
 from minibert.loading import load
 from minibert.pretraining import BertForPreTraining
+from minibert.tokens import Tokenizer
 
 OUT = ROOT / "_build" / "poster"
 WIDE, HIGH = 16.54, 11.69  # A3, inches
@@ -121,22 +122,18 @@ def bar(ax: Axes, config: BertConfig) -> None:
         "pooler": ("masked", ["pooler"]),
     }
     assert sorted(parts) == sorted(part for _, all_ in kinds.values() for part in all_)
-    for i, (kind, (colour, names)) in enumerate(kinds.items()):
+    for kind, (colour, names) in kinds.items():
         count = sum(parts[name] for name in names)
-        ax.barh(0, count, left=left, height=1, color=COLOURS[colour], edgecolor="white")
-        middle, wide = left + count / 2, count > total(parts) / 8
-        if wide:
+        ax.barh(0, count, left=left, height=1, color=COLOURS[colour], edgecolor="white", lw=0.3)
+        text = f"{kind}\n{count / 1e6:.1f} M"
+        if count > total(parts) / 8:
             ax.text(
-                middle, 0, f"{kind}\n{count / 1e6:.1f} M", ha="center", va="center",
-                color=figures._ink(COLOURS[colour]), fontsize=10, fontweight="bold",
+                left + count / 2, 0, text, ha="center", va="center", fontsize=10,
+                color=figures._ink(COLOURS[colour]), fontweight="bold",
             )  # fmt: skip
-        else:
-            ax.text(
-                middle, -0.62, f"{kind} {count / 1e6:.1f} M", va="top", fontsize=9.5,
-                ha="center" if i else "left",
-            ) if left < total(parts) / 2 else ax.text(
-                total(parts), -0.62, f"{kind} {count / 1e6:.1f} M", va="top", ha="right", fontsize=9.5
-            )  # fmt: skip
+        else:  # too narrow for its text, which goes below
+            side = "right" if kind == "pooler" else "center"
+            ax.text(left + count, -0.62, text.replace("\n", " "), va="top", ha=side, fontsize=9.5)
         left += count
     ax.set_xlim(0, left)
     ax.set_ylim(-1.1, 0.5)
@@ -145,11 +142,12 @@ def bar(ax: Axes, config: BertConfig) -> None:
 
 def sizes(ax: Axes) -> None:
     """Write the published sizes and their parameters as a table."""
-    names = {name: f"google/bert_uncased_L-{n}_H-{h}_A-{h // 64}" for name, (n, h) in
-             SIZES_SHOWN.items()}  # fmt: skip
-    known = [name for name in SIZES if name.endswith(("base-uncased", "large-uncased"))]
-    shown = {name: SIZES[long] for name, long in names.items()}
-    shown |= {name.rpartition("bert-")[2].removesuffix("-uncased"): SIZES[name] for name in known}
+    shown = {
+        name: SIZES[f"google/bert_uncased_L-{n}_H-{h}_A-{h // 64}"]
+        for name, (n, h) in SIZES_SHOWN.items()
+    }
+    for name in "base", "large":
+        (shown[name],) = (SIZES[known] for known in SIZES if known.endswith(f"{name}-uncased"))
     lines = [("", "layers L", "width H", "heads A", "parameters")]
     lines += [
         (name, f"{c.num_hidden_layers}", f"{c.hidden_size:,}", f"{c.num_attention_heads}",
@@ -180,18 +178,15 @@ def draw(said: Readings) -> Figure:
     )  # fmt: skip
 
     page.head(0, 1.3, "The whole machine, from below")
-    figures.bert_map(sizes=config, ax=page.axes(0, 1.75, 5.4))
+    figures.bert_map(sizes=config, ax=page.axes(0, 1.75, 5.4, left=0.12))
     page.head(0, 7.4, f"{count:,} parameters")
     bar(page.axes(0, 7.9, 0.95), config)
     sizes(page.axes(0, 9.0, 1.95))
 
     page.head(1, 1.3, "1  Three rows, added")
-    page.say(1, 1.78, "$x_i = T_{\\mathrm{id}_i} + S_{\\mathrm{segment}_i} + P_i$,  then LayerNorm", 13)
-    pieces = "[CLS] who bit ? [SEP] the dog [SEP]".split()
-    figures.embedding_rows(
-        pieces, [101, 2040, 2978, 1029, 102, 1996, 3899, 102], [0] * 5 + [1] * 3,
-        ax=page.axes(1, 2.15, 2.6),
-    )  # fmt: skip
+    page.say(1, 1.78, r"$x_i = T_{\mathrm{id}_i} + S_{\mathrm{segment}_i} + P_i$,  then norm", 13)
+    row = Tokenizer.from_pretrained("minilm").encode("who bit?", "the dog")
+    figures.embedding_rows(row.tokens, row.ids, row.type_ids, ax=page.axes(1, 2.15, 2.6))
 
     page.head(1, 5.0, "2  Attention: each word looks at all")
     page.say(
@@ -200,7 +195,7 @@ def draw(said: Readings) -> Figure:
     )  # fmt: skip
     scores = np.array([0, 4, 0, 0, 4]) / math.sqrt(2)  # *bit*, in the chapter Attention
     weights = np.exp(scores) / np.exp(scores).sum()
-    words = "the dog bit the man".split()
+    words = ["the", "dog", "bit", "the", "man"]
     figures.attention_arrows(words, weights.tolist(), 2, ax=page.axes(1, 6.1, 1.95))
     page.say(
         1, 8.1, "A query asks, a key is found, a value is fetched, in shares\n"
@@ -209,9 +204,9 @@ def draw(said: Readings) -> Figure:
 
     page.head(1, 8.8, "3  A layer, twelve times over")
     page.say(
-        1, 9.3, "$x \\leftarrow \\mathrm{norm}(x + \\mathrm{attention}(x))$\n"
+        1, 9.32, "$x \\leftarrow \\mathrm{norm}(x + \\mathrm{attention}(x))$\n"
         "$x \\leftarrow \\mathrm{norm}(x + W_2\\,\\mathrm{GELU}(W_1 x))$\n"
-        "Padding is masked:\nno query (row) may\nlook at it (column).", 11,
+        "\nPadding is masked:\nno query (row) may\nlook at it (column).", 11,
     )  # fmt: skip
     real = np.array([True, True, True, False])
     mask = page.axes(1, 9.55, 1.45, left=3.2)
@@ -220,7 +215,8 @@ def draw(said: Readings) -> Figure:
     mask.tick_params(labelsize=8.5)
 
     page.head(2, 1.3, "4  Pre-training: two games without labels")
-    figures.heads_map(said.pair, said.words, said.follows, ax=page.axes(2, 1.8, 4.6))
+    figures.heads_map(said.pair, said.words, said.follows, ax=page.axes(2, 1.75, 4.4))
+    page.say(2, 6.2, "15% of tokens are chosen: 80% masked, 10% swapped, 10% kept.", 9.5)
     page.head(2, 6.6, "5  Fine-tuning: for a task, another head")
     figures.qa_map(said.question, said.starts, said.ends, ax=page.axes(2, 7.1, 3.9))
 
