@@ -259,6 +259,11 @@ def slides(*names: str) -> None:
     tool("slides", *names)
 
 
+def poster() -> None:
+    """A poster, BERT on one page, into _build/poster"""
+    tool("poster")
+
+
 def clean() -> None:
     """Remove what was built (the environment stays)"""
     shutil.rmtree(BUILD, ignore_errors=True)
@@ -282,6 +287,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "colab": colab,
     "student": student,
     "slides": slides,
+    "poster": poster,
     "clean": clean,
 }
 
