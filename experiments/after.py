@@ -18,13 +18,14 @@ import json
 import os
 import time
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from masking import judge, unigram
-from record import RESULTS, circumstances
+from record import RESULTS, circumstances, write_rows
 from torch import Tensor, nn
 
 from minibert.config import BertConfig
@@ -83,7 +84,7 @@ def make_model(task: str | None, changes: Changes, vocab_size: int, seed: int) -
 def make_corpora(tokenizer: Tokenizer) -> dict[bool, Corpus]:
     """Cut the train leads into rows: of one lead each, and of several joined."""
     texts = [sentences(lead.text) for lead in leads("train")]
-    joined = [sum(texts[i : i + JOINED], []) for i in range(0, len(texts), JOINED)]
+    joined = [list(chain(*texts[i : i + JOINED])) for i in range(0, len(texts), JOINED)]
     return {
         False: build_corpus(texts, tokenizer, max_length=LENGTH),
         True: build_corpus(joined, tokenizer, max_length=LENGTH, pairs=False),
@@ -169,9 +170,7 @@ def main() -> int:
                 },
             }
             record |= circumstances("tokenizers")
-            RECORD.write_text(
-                json.dumps(record).replace("}, {", "},\n {") + "\n", encoding="utf-8"
-            )  # fmt: skip
+            write_rows(RECORD, record)
             print(runs[-1], flush=True)
     return 0
 

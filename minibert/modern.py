@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from minibert.attention import (
     Packing,
     SelfAttention,
-    attend,
     find_packing,
     padding_mask,
 )
