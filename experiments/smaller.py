@@ -1,13 +1,12 @@
-"""Distil leads-small, and pre-train on replaced tokens; record every run in smaller.json.
+"""Make students of two of leads-small's four layers; record every run in smaller.json.
 
     python experiments/smaller.py             the seeds 0 to 2
     python experiments/smaller.py --seeds 5   the seeds 0 to 4
 
-The first four runs train a student of half the layers on masked words, for equal steps on
-the same rows: from nothing or from every second layer of its teacher, with and without what
-the teacher says. Their exam are the dev leads, 15 % of the tokens hidden. The others train
-one body on masked words or on replaced tokens, and then name the topic of dev leads after
-as many labelled ones as SIZES says. A run that is recorded is not repeated.
+RUNS says what each starts from and learns from; all train for equal steps on the same rows.
+The exam are the dev leads, 15 % of their tokens hidden. What starts from the teacher's layers
+then names the topic of dev leads, after as many labelled ones as TOPIC_STEPS says, and so
+does a model that has learned nothing. A run that is recorded is not repeated.
 """
 
 from __future__ import annotations
@@ -46,14 +45,18 @@ RECORD = RESULTS / "smaller.json"
 TEACHER = "leads-small"
 LENGTH = 96  # tokens in a row
 SETTING = {"steps": 600, "batch_size": 24, "learning_rate": 2e-3, "warmup": 60}
-# Whether a student starts from the teacher's layers, and the teacher's part of its loss.
-STUDENTS = {
-    "alone": (False, 0.0), "taught": (False, 0.5), "layers": (True, 0.0),
-    "layers, taught": (True, 0.5),
-}  # fmt: skip
-BODIES = ("nothing", "masked words", "replaced tokens")
-SIZES = (220, 880)  # labelled leads
-TOPIC_STEPS = {220: 100, 880: 200}
+# What a run starts from, and what it learns from.
+RUNS: dict[str, tuple[str, str | None]] = {
+    "alone": ("nothing", "words"),
+    "taught": ("nothing", "teacher"),
+    "layers": ("layers", "words"),
+    "layers, taught": ("layers", "teacher"),
+    "layers, replaced tokens": ("layers", "replaced tokens"),
+    "layers, untrained": ("layers", None),
+    "untrained": ("nothing", None),
+}
+JUDGED_BY_TOPICS = [name for name in RUNS if name not in ("alone", "taught")]
+TOPIC_STEPS = {220: 100, 880: 200}  # by labelled leads
 TOPICS = sorted({lead.topic for lead in leads("train")})
 
 
@@ -88,64 +91,66 @@ def trained(model: nn.Module, draw: Callable[..., list[Microbatch]], seed: int) 
     }
 
 
-def student(name: str, seed: int, draw: Any, exam: tuple[Any, Tensor]) -> dict[str, Any]:
-    """Train a student, and judge it."""
-    teacher, _ = load(TEACHER, BertForMaskedLM, torch.device("cpu"))
-    from_layers, weight = STUDENTS[name]
-    torch.manual_seed(seed)
-    config = small(teacher.config)
-    model = every_nth_layer(teacher, config.num_hidden_layers) if from_layers else (
-        BertForMaskedLM(config)
-    )  # fmt: skip
-    before = judge(model.eval(), *exam)
-    whole = Distillation(model, teacher, weight) if weight else model
-    kept = trained(whole.train(), draw, seed)
-    after = judge(model.eval(), *exam)
-    return kept | {
-        "run": name, "seed": seed, "exam_loss_before": round(before["exam_loss"], 4),
-        **{key: round(value, 4) for key, value in after.items()},
-    }  # fmt: skip
-
-
-def body(name: str, seed: int, draw: Any, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Train a body by one task, then name topics with it."""
+def run(
+    name: str, seed: int, tokenizer: Tokenizer, draw: Any, exam: tuple[Any, Tensor]
+) -> dict[str, Any]:
+    """Make a student, train it, judge it."""
+    start, task = RUNS[name]
     teacher, _ = load(TEACHER, BertForMaskedLM, torch.device("cpu"))
     config = small(teacher.config)
     torch.manual_seed(seed)
-    if name == "replaced tokens":
-        guesser = BertForMaskedLM(replace(config, num_hidden_layers=1))
-        model: Any = BertForReplacedTokens(config)
-        kept = trained(ReplacedTokens(guesser, model).train(), draw, seed)
+    if start == "layers":
+        model = every_nth_layer(teacher, config.num_hidden_layers)
     else:
         model = BertForMaskedLM(config)
-        kept = trained(model.train(), draw, seed) if name != "nothing" else {}
-    state = model.bert.state_dict()
-    rows = []
-    for count in SIZES:
-        torch.manual_seed(seed)
-        whole = BertForSequenceClassification(config, labels=TOPICS)
-        missing, _ = whole.bert.load_state_dict(state, strict=False)
-        assert all("pooler" in one for one in missing), missing
-        chosen = list(leads("train"))
-        order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
-        some = [chosen[i] for i in order[:count].tolist()]
-        test = list(leads("dev"))
+    learner: nn.Module = model
+    if task == "teacher":
+        learner = Distillation(model, teacher)
+    elif task == "replaced tokens":
+        finder = BertForReplacedTokens(config)
+        finder.bert.load_state_dict(model.bert.state_dict())
+        model.bert = finder.bert
+        learner = ReplacedTokens(every_nth_layer(teacher, 1), finder)
+    line: dict[str, Any] = {"run": name, "seed": seed}
+    if task is not None:
+        line |= trained(learner.train(), draw, seed)
+    if task != "replaced tokens":
+        judged = judge(model.eval(), *exam)
+        line |= {key: round(value, 4) for key, value in judged.items()}
+    if name in JUDGED_BY_TOPICS:
+        weights = model.bert.state_dict()
+        line["topics"] = {
+            str(count): round(name_topics(weights, config, tokenizer, count, seed), 4)
+            for count in TOPIC_STEPS
+        }
+    return line
 
-        def encoded(articles: list[Any]) -> list[Any]:
-            return [text_row(tokenizer, x.text, TOPICS.index(x.topic), LENGTH) for x in articles]
 
-        config_of = TrainingConfig(
-            steps=TOPIC_STEPS[count], batch_size=16, learning_rate=5e-4, seed=seed,
-            warmup=TOPIC_STEPS[count] // 10, bfloat16=False,
-        )  # fmt: skip
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            fine_tune(whole, tokenizer, encoded(some), config_of, progress=False)
-        logits = torch.stack(predict(whole, encoded(test), tokenizer.pad_id))
-        want = torch.tensor([TOPICS.index(x.topic) for x in test])
-        right = (logits.argmax(1) == want).float().mean().item()
-        rows.append(kept | {"run": name, "seed": seed, "count": count, "accuracy": round(right, 4)})
-    return rows
+def name_topics(
+    weights: dict[str, Tensor], config: BertConfig, tokenizer: Tokenizer, count: int, seed: int
+) -> float:
+    """Fine-tune a body on some labelled leads; give the share of dev leads named right."""
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification(config, labels=TOPICS)
+    missing, _ = model.bert.load_state_dict(weights, strict=False)
+    assert all("pooler" in weight for weight in missing), missing
+    chance = torch.Generator().manual_seed(seed)
+    train_leads, test_leads = leads("train"), leads("dev")
+    chosen = torch.randperm(len(train_leads), generator=chance)[:count].tolist()
+    rows, test = (
+        [text_row(lead.text, tokenizer, TOPICS.index(lead.topic), LENGTH) for lead in several]
+        for several in ([train_leads[i] for i in chosen], test_leads)
+    )
+    training = TrainingConfig(
+        steps=TOPIC_STEPS[count], batch_size=16, learning_rate=5e-4, seed=seed,
+        warmup=TOPIC_STEPS[count] // 10, bfloat16=False,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fine_tune(model, tokenizer, rows, training, progress=False)
+    logits = torch.stack(predict(model, test, tokenizer.pad_id))
+    wanted = torch.tensor([row["labels"] for row in test])
+    return (logits.argmax(1) == wanted).float().mean().item()
 
 
 def main() -> int:
@@ -165,22 +170,17 @@ def main() -> int:
         record = {
             "command": "python experiments/smaller.py", "config": SETTING | {"max_length": LENGTH},
             "exam": {"rows": len(ids), "unigram": round(unigram(rows, asked, tokenizer), 4)},
-            "teacher": {key: round(value, 4) for key, value in judged.items()},
-            "students": [], "bodies": [],
+            "teacher": {key: round(value, 4) for key, value in judged.items()}, "runs": [],
         }  # fmt: skip
     for seed in range(args.seeds):
         draw = batches(rows, tokenizer, seed)
-        for kind, names in (("students", STUDENTS), ("bodies", BODIES)):
-            for name in names:
-                if any((x["run"], x["seed"]) == (name, seed) for x in record[kind]):
-                    continue
-                if kind == "students":
-                    record[kind].append(student(name, seed, draw, exam))
-                else:
-                    record[kind] += body(name, seed, draw, tokenizer)
-                record |= circumstances("tokenizers")
-                write_rows(RECORD, record)
-                print(record[kind][-1], flush=True)
+        for name in RUNS:
+            if any((line["run"], line["seed"]) == (name, seed) for line in record["runs"]):
+                continue
+            record["runs"].append(run(name, seed, tokenizer, draw, exam))
+            record |= circumstances("tokenizers")
+            write_rows(RECORD, record)
+            print(record["runs"][-1], flush=True)
     return 0
 
 

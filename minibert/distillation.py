@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/smaller.md
+# Edit that, not this.
 """Distillation: a small model learns from what a large one says.
 
 Shapes: `N` masked places, `V` vocabulary.
@@ -99,12 +102,14 @@ class Distillation(nn.Module):
 
     def forward(self, *, labels: Tensor, **inputs: Any) -> MaskedLMOutput:
         """Score the labelled places, and give the mixed loss."""
-        logits, hard = self.student(labels=labels, **inputs)[1::-1]
+        ours = self.student(labels=labels, **inputs)
         with torch.no_grad():
-            wanted = self.teacher(labels=labels, **inputs).logits
-        soft = distillation_loss(logits, wanted, self.temperature)
-        loss = self.weight * soft + (1 - self.weight) * hard
-        return MaskedLMOutput(loss, logits)
+            theirs = self.teacher(labels=labels, **inputs)
+        told = distillation_loss(
+            ours.logits, theirs.logits, self.temperature
+        )
+        loss = self.weight * told + (1 - self.weight) * ours.loss
+        return MaskedLMOutput(loss, ours.logits)
 
 
 def every_nth_layer(

@@ -1,3 +1,6 @@
+# Written by tools/tangle.py from
+# book/source/smaller.md
+# Edit that, not this.
 """Replaced tokens: which words of a text are not its own.
 
 Shapes: `B` batch, `S` sequence, `H` hidden, `V` vocabulary.
@@ -20,6 +23,29 @@ __all__ = [
     "ReplacedTokensOutput",
     "replace_tokens",
 ]
+
+
+@torch.no_grad()
+def replace_tokens(
+    masked: Tensor, labels: Tensor, logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Put a guess at every masked place: drawn, not the likeliest.
+
+    Args:
+        masked: (B, S) ids, some of them hidden.
+        labels: (B, S), what stood there, IGNORE elsewhere.
+        logits: (N, V), the scores at the N labelled places.
+
+    Returns:
+        The ids (B, S), and where they differ from what stood there
+        (B, S): a guess that is right is no replacement.
+
+    Source: Clark et al. 2020, ELECTRA, section 2.
+    """
+    chosen = labels != IGNORE
+    ids = masked.clone()
+    ids[chosen] = logits.softmax(-1).multinomial(1)[:, 0]
+    return ids, chosen & (ids != labels)
 
 
 class ReplacedTokensOutput(NamedTuple):
@@ -81,29 +107,6 @@ class BertForReplacedTokens(BertPreTrainedModel):
             logits[real], replaced[real].to(logits.dtype)
         )
         return ReplacedTokensOutput(loss, logits)
-
-
-@torch.no_grad()
-def replace_tokens(
-    masked: Tensor, labels: Tensor, logits: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Put a guess at every masked place: drawn, not the likeliest.
-
-    Args:
-        masked: (B, S) ids, some of them hidden.
-        labels: (B, S), what stood there, IGNORE elsewhere.
-        logits: (N, V), the scores at the N labelled places.
-
-    Returns:
-        The ids (B, S), and where they differ from what stood there
-        (B, S): a guess that is right is no replacement.
-
-    Source: Clark et al. 2020, ELECTRA, section 2.
-    """
-    chosen = labels != IGNORE
-    ids = masked.clone()
-    ids[chosen] = logits.softmax(-1).multinomial(1)[:, 0]
-    return ids, chosen & (ids != labels)
 
 
 class ReplacedTokens(nn.Module):
