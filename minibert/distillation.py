@@ -45,8 +45,9 @@ def distillation_loss(
     """
     if logits.shape != wanted.shape:
         raise ValueError(
-            f"the student scores {tuple(logits.shape)}, the teacher "
-            f"{tuple(wanted.shape)}: they need one vocabulary"
+            f"the student scores {tuple(logits.shape)}, the "
+            f"teacher {tuple(wanted.shape)}: they need one "
+            "vocabulary"
         )
     if temperature <= 0:
         raise ValueError(
@@ -85,11 +86,13 @@ class Distillation(nn.Module):
         sizes = student.config.vocab_size, teacher.config.vocab_size
         if sizes[0] != sizes[1]:
             raise ValueError(
-                f"the student knows {sizes[0]:,} pieces and the teacher "
-                f"{sizes[1]:,}: they need one vocabulary"
+                f"the student knows {sizes[0]:,} pieces and the "
+                f"teacher {sizes[1]:,}: they need one vocabulary"
             )
         if not 0 <= weight <= 1:
-            raise ValueError(f"weight must be from 0 to 1, not {weight}")
+            raise ValueError(
+                f"weight must be from 0 to 1, not {weight}"
+            )
         self.student = student
         self.teacher = teacher.eval().requires_grad_(False)
         self.weight, self.temperature = weight, temperature
@@ -100,7 +103,9 @@ class Distillation(nn.Module):
         self.teacher.eval()
         return self
 
-    def forward(self, *, labels: Tensor, **inputs: Any) -> MaskedLMOutput:
+    def forward(
+        self, *, labels: Tensor, **inputs: Any
+    ) -> MaskedLMOutput:
         """Score the labelled places, and give the mixed loss."""
         ours = self.student(labels=labels, **inputs)
         with torch.no_grad():
@@ -136,15 +141,17 @@ def every_nth_layer(
             f"{layers} layers cannot be chosen evenly from "
             f"{config.num_hidden_layers}"
         )
-    student = BertForMaskedLM(replace(config, num_hidden_layers=layers))
-    taken = teacher.state_dict()
-    for name in student.state_dict():
-        head, found, rest_of_name = name.partition("encoder.layers.")
-        if found:
-            number, _, weight = rest_of_name.partition(".")
-            source = f"{head}{found}{int(number) * step}.{weight}"
-            taken[name] = teacher.state_dict()[source]
-    student.load_state_dict(
-        {name: taken[name].clone() for name in student.state_dict()}
+    student = BertForMaskedLM(
+        replace(config, num_hidden_layers=layers)
+    )
+    taken = student.bert.encoder.layers
+    kept = teacher.bert.encoder.layers[::step]
+    for layer, source in zip(taken, kept, strict=True):
+        layer.load_state_dict(source.state_dict())
+    student.bert.embeddings.load_state_dict(
+        teacher.bert.embeddings.state_dict()
+    )
+    student.predictions.load_state_dict(
+        teacher.predictions.state_dict()
     )
     return student

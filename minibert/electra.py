@@ -157,7 +157,9 @@ class ReplacedTokens(nn.Module):
         """Guess, replace, find: one loss for both."""
         given = attention_mask, token_type_ids
         guess = self.generator(input_ids, *given, labels=labels)
-        ids, replaced = replace_tokens(input_ids, labels, guess.logits)
+        ids, replaced = replace_tokens(
+            input_ids, labels, guess.logits
+        )
         found = self.model(ids, *given, replaced=replaced)
         loss = guess.loss + self.weight * found.loss
         return ReplacedTokensOutput(loss, found.logits)

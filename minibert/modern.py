@@ -190,7 +190,7 @@ def drop_biases(model: nn.Module) -> None:
     """Take the bias from every linear layer and norm."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.LayerNorm):
-            module.bias = None
+            module.register_parameter("bias", None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +258,7 @@ def make_layer(
     if changes.gated:
         layer.mlp = GatedFeedForward(size, config.intermediate_size)
     if changes.pre_norm and number == 0:
-        layer.norm1 = nn.Identity()  # embeddings end with one
+        layer.add_module("norm1", nn.Identity())  # x is normed
     return layer
 
 
@@ -339,7 +339,7 @@ class ModernBertModel(ModernPreTrainedModel):
     ) -> None:
         super().__init__(config, changes)
         size, eps = config.hidden_size, config.layer_norm_eps
-        self.embeddings: nn.Module = (
+        self.embeddings: TokenEmbeddings | Embeddings = (
             TokenEmbeddings(config)
             if changes.rotary
             else Embeddings(
@@ -392,6 +392,7 @@ class ModernBertModel(ModernPreTrainedModel):
         if self.changes.window is not None:
             near = local_mask(mask, x, self.changes.window)
         states, maps = [x], []
+        layer: Any
         for number, layer in enumerate(self.layers):
             seen = near if self.changes.is_local(number) else mask
             if output_attentions:
