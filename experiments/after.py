@@ -123,6 +123,7 @@ def run(
     return {
         "run": name, "seed": seed, "tokens": tokens, "seconds": round(seconds),
         "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": [line["step"] for line in log],
         "loss": [round(line["masked_lm_loss" if task else "loss"], 4) for line in log],
         **{key: round(value, 4) for key, value in judged.items()},
     }  # fmt: skip

@@ -196,9 +196,9 @@ def test_offline_means_offline(server: tuple[str, list[dict[str, str]]], tmp_pat
 
 OTHER = [
     ({"model_type": "roberta", "pad_token_id": 1}, "RoBERTa", "transformers.AutoModel"),
-    ({"model_type": "distilbert", "dim": 768, "n_layers": 6}, "DistilBERT", "transformers.AutoModel"),
+    ({"model_type": "distilbert", "dim": 768}, "DistilBERT", "transformers.AutoModel"),
     ({"model_type": "modernbert"}, "ModernBERT", "minibert.modern.ModernBertModel"),
-    ({"model_type": "gpt2", "n_embd": 768}, "GPT-2, a decoder", "transformers.AutoModelForCausalLM"),
+    ({"model_type": "gpt2"}, "GPT-2, a decoder", "transformers.AutoModelForCausalLM"),
     ({"model_type": "llama"}, "Llama, a decoder", "transformers.AutoModelForCausalLM"),
     ({"model_type": "t5", "is_encoder_decoder": True}, "T5", "transformers.AutoModelForSeq2SeqLM"),
     ({"model_type": "vit", "hidden_size": "x"}, "a model of type 'vit'", "transformers.AutoModel"),
