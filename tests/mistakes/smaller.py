@@ -70,10 +70,10 @@ answer = 35
 # %% 3. the finder has one, too
 answer = 8
 
-# %% 3. the 50 belongs to the finder
+# %% 3. the 50 stands at the forger's
 answer = 417
 
-# %% 3. the 50 belongs to the finder alone
+# %% 3. 50 times both
 answer = 451
 
 # %% 3. between two answers
@@ -108,7 +108,7 @@ def answer(teacher, numbers):
 def answer(teacher, numbers):
     config = replace(teacher.config, num_hidden_layers=len(numbers))
     student = BertForMaskedLM(config)
-    for layer, number in zip(student.bert.encoder.layers, numbers):
+    for layer, number in zip(student.bert.encoder.layers, numbers, strict=True):
         teacher.bert.encoder.layers[number].load_state_dict(layer.state_dict())
     return student
 
@@ -139,7 +139,7 @@ def answer(teacher, numbers):
 def answer(teacher, numbers):
     config = replace(teacher.config, num_hidden_layers=len(numbers))
     student = BertForMaskedLM(config)
-    for layer, number in zip(student.bert.encoder.layers, numbers):
+    for layer, number in zip(student.bert.encoder.layers, numbers, strict=True):
         layer.load_state_dict(teacher.bert.encoder.layers[number - 1].state_dict())
     return student
 
@@ -170,7 +170,7 @@ def answer(teacher, numbers):
 def answer(teacher, numbers):
     config = replace(teacher.config, num_hidden_layers=len(numbers))
     student = BertForMaskedLM(config)
-    for layer, number in zip(student.bert.encoder.layers, numbers):
+    for layer, number in zip(student.bert.encoder.layers, numbers, strict=True):
         layer.load_state_dict(teacher.bert.encoder.layers[number].state_dict())
     return student
 
@@ -180,7 +180,7 @@ def answer(teacher, numbers):
     config = replace(teacher.config, num_hidden_layers=len(numbers))
     student = BertForMaskedLM(config)
     student.bert.embeddings.load_state_dict(teacher.bert.embeddings.state_dict())
-    for layer, number in zip(student.bert.encoder.layers, numbers):
+    for layer, number in zip(student.bert.encoder.layers, numbers, strict=True):
         layer.load_state_dict(teacher.bert.encoder.layers[number].state_dict())
     return student
 
@@ -269,7 +269,7 @@ def answer(masked, labels, logits):
 # %% 5. count as replaced
 def answer(masked, labels, logits):
     others = logits.scatter(1, labels[labels != IGNORE][:, None], -torch.inf)
-    ids, replaced = replace_tokens(masked, labels, others)
+    ids = replace_tokens(masked, labels, others)[0]
     return ids, ids != labels
 
 
