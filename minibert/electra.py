@@ -133,14 +133,14 @@ class ReplacedTokens(nn.Module):
         weight: float = 50.0,
     ) -> None:
         super().__init__()
-        tables = [
-            one.bert.embeddings.token.weight.shape
-            for one in (generator, model)
-        ]
-        if tables[0] != tables[1]:
+        ours, theirs = (
+            [tuple(w.shape) for w in part.bert.embeddings.parameters()]
+            for part in (model, generator)
+        )
+        if ours != theirs:
             raise ValueError(
-                f"token tables {tuple(tables[0])} and "
-                f"{tuple(tables[1])}: one cannot serve both"
+                f"the generator's embeddings are {theirs} and the "
+                f"model's {ours}: one cannot serve both"
             )
         generator.bert.embeddings = model.bert.embeddings
         self.generator, self.model = generator, model

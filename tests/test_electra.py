@@ -91,7 +91,12 @@ def test_both_learn_one_table_and_the_guess_gets_no_gradient_from_the_finder():
     assert output.loss > alone
 
 
-def test_tables_of_two_sizes_are_refused():
-    wide = BertConfig(**SIZES | {"hidden_size": 64})
-    with pytest.raises(ValueError, match=r"token tables \(50, 64\) and \(50, 32\)"):
-        ReplacedTokens(BertForMaskedLM(wide), BertForReplacedTokens(BertConfig(**SIZES)))
+@pytest.mark.parametrize(
+    ("field", "value", "shape"),
+    [("hidden_size", 64, r"\(50, 64\)"), ("vocab_size", 40, r"\(40, 32\)"),
+     ("max_position_embeddings", 20, r"\(20, 32\)")],
+)  # fmt: skip
+def test_embeddings_that_cannot_be_shared_are_refused(field: str, value: int, shape: str):
+    other = BertForMaskedLM(BertConfig(**SIZES | {field: value}))
+    with pytest.raises(ValueError, match=rf"generator's embeddings are .*{shape}.* model's"):
+        ReplacedTokens(other, BertForReplacedTokens(BertConfig(**SIZES)))

@@ -58,7 +58,7 @@ answer = 0
 # %% 2. it is wrong wherever
 answer = 1
 
-# %% 2. tokens were replaced
+# %% 2. not 55.0%
 answer = 0.55
 
 # %% 3. the 50 is missing
@@ -199,14 +199,6 @@ def answer(teacher, numbers):
 # %% 5. the author's word comes at
 answer = replace_tokens
 
-# %% 5. the author's word comes at 10
-def answer(masked, labels, logits):  # a second draw, which may be the author's again
-    ids, replaced = replace_tokens(masked, labels, logits)
-    again = replace_tokens(masked, labels, logits)[0]
-    ids = torch.where((labels != IGNORE) & ~replaced, again, ids)
-    return ids, (labels != IGNORE) & (ids != labels)
-
-
 # %% 5. the likeliest of the others is all that comes
 def answer(masked, labels, logits):
     chosen = labels != IGNORE
@@ -233,15 +225,6 @@ def answer(masked, labels, logits):
     others = logits.clone()
     others[:, labels[labels != IGNORE]] = -torch.inf
     return replace_tokens(masked, labels, others)
-
-
-# %% 5. is it a softmax
-def answer(masked, labels, logits):
-    chosen = labels != IGNORE
-    ids = masked.clone()
-    chances = logits.scatter(1, labels[chosen][:, None], 0)
-    ids[chosen] = chances.multinomial(1)[:, 0]
-    return ids, chosen
 
 
 # %% 5. work on a copy
