@@ -14,7 +14,6 @@ not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from dataclasses import replace
@@ -24,13 +23,14 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from masking import judge, unigram
-from record import RESULTS, circumstances, write_rows
+from masking import cut_leads, exam, judge, unigram
+from record import RESULTS, record_runs
 from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.data import leads, sentences
-from minibert.mlm import BertForMaskedLM, MaskedLMOutput, Masking
+from minibert.losses import IGNORE
+from minibert.mlm import BertForMaskedLM, Masked, MaskedLMOutput
 from minibert.modern import MODERN, Changes, ModernBertForMaskedLM
 from minibert.nsp import Corpus, build_corpus
 from minibert.pretraining import (
@@ -95,7 +95,8 @@ def make_corpora(tokenizer: Tokenizer) -> dict[bool, Corpus]:
 
 
 def run(
-    name: str, seed: int, corpora: dict[bool, Corpus], tokenizer: Tokenizer, exam: tuple
+    name: str, seed: int, corpora: dict[bool, Corpus], tokenizer: Tokenizer,
+    masked: Masked, mask: Tensor,
 ) -> dict[str, Any]:
     """Train once and judge."""
     task, full, share, _ = RUNS[name]
@@ -119,7 +120,7 @@ def run(
     log = train(model, batches, config, progress=False)
     seconds = time.perf_counter() - start
     model.eval()
-    judged = judge(Exam(model), *exam)
+    judged = judge(Exam(model), masked, mask)
     return {
         "run": name, "seed": seed, "tokens": tokens, "seconds": round(seconds),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -152,29 +153,20 @@ def main() -> int:
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_pretrained("leads-small")
     corpora = make_corpora(tokenizer)
-    seen = tokenizer([lead.text for lead in leads("train")], max_length=LENGTH).input_ids
-    ids = tokenizer([lead.text for lead in leads("dev")], max_length=LENGTH).input_ids
-    asked = Masking(tokenizer, 0.15)(ids, torch.Generator().manual_seed(1))
-    exam = asked, (ids != tokenizer.pad_id).long()
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-    runs = record.setdefault("runs", [])
-    for seed in range(args.seeds):
-        for name in RUNS:
-            if any((done["run"], done["seed"]) == (name, seed) for done in runs):
-                continue
-            runs.append(run(name, seed, corpora, tokenizer, exam))
-            record |= {
-                "command": "python experiments/after.py",
-                "config": SIZES | SETTING | {"max_length": LENGTH, "window": WINDOW},
-                "exam": {
-                    "rows": len(ids),
-                    "hidden": int((asked.labels >= 0).sum()),
-                    "unigram": round(unigram(seen, asked, tokenizer), 4),
-                },
-            }
-            record |= circumstances("tokenizers")
-            write_rows(RECORD, record)
-            print(runs[-1], flush=True)
+    masked, mask = exam(tokenizer, LENGTH)
+    header = {
+        "command": "python experiments/after.py",
+        "config": SIZES | SETTING | {"max_length": LENGTH, "window": WINDOW},
+        "exam": {
+            "rows": len(mask),
+            "hidden": int((masked.labels != IGNORE).sum()),
+            "unigram": round(unigram(cut_leads("train", tokenizer, LENGTH), masked, tokenizer), 4),
+        },
+    }
+    wanted = ({"run": name, "seed": seed} for seed in range(args.seeds) for name in RUNS)
+    record_runs(
+        RECORD, header, wanted, lambda *key: run(*key, corpora, tokenizer, masked, mask)
+    )  # fmt: skip
     return 0
 
 

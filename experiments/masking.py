@@ -13,16 +13,16 @@ that is recorded there is not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from record import RESULTS, circumstances, write_rows
+from record import RESULTS, record_runs
 from torch import Tensor, nn
 
 from minibert.data import leads
@@ -51,10 +51,14 @@ def half_taught(seed: int) -> tuple[BertForMaskedLM, Tokenizer]:
     return model, tokenizer
 
 
-def exam(tokenizer: Tokenizer) -> tuple[Masked, Tensor]:
+def cut_leads(split: str, tokenizer: Tokenizer, length: int) -> Tensor:
+    """Give the ids of a split's leads, one in a row (rows, at most `length`)."""
+    return tokenizer([lead.text for lead in leads(split)], max_length=length).input_ids
+
+
+def exam(tokenizer: Tokenizer, length: int) -> tuple[Masked, Tensor]:
     """Hide 15 % of the dev leads' tokens, the same ones each time."""
-    texts = [lead.text for lead in leads("dev")]
-    ids = tokenizer(texts, max_length=LENGTH).input_ids
+    ids = cut_leads("dev", tokenizer, length)
     hidden = Masking(tokenizer, 0.15)(ids, torch.Generator().manual_seed(1))
     return hidden, (ids != tokenizer.pad_id).long()
 
@@ -80,20 +84,33 @@ def unigram(rows: Tensor, masked: Masked, tokenizer: Tokenizer) -> float:
     return -(counts / counts.sum()).log()[labels].mean().item()
 
 
-def run(rate: float, seed: int, rows: Tensor, masked: Masked, mask: Tensor) -> dict[str, Any]:
-    """Train once, and judge halfway and at the end."""
-    model, tokenizer = half_taught(seed)
+def masked_rows(
+    rows: Tensor, tokenizer: Tokenizer, rate: float, seed: int, size: int
+) -> Callable[..., list[Microbatch]]:
+    """Draw `size` rows for each step and hide a share: of one seed, the same rows each time."""
     masking = Masking(tokenizer, rate)
-    terms = []
 
     def batches(step: int, rank: int, world: int) -> list[Microbatch]:
         chance = torch.Generator().manual_seed(1000 * seed + step)
-        ids = rows[torch.randint(len(rows), (SETTING["batch_size"],), generator=chance)]
+        ids = rows[torch.randint(len(rows), (size,), generator=chance)]
         hidden, labels = masking(ids, chance)
-        terms.append(int((labels != IGNORE).sum()))
         real = (ids != tokenizer.pad_id).long()
         inputs = {"input_ids": hidden, "attention_mask": real, "labels": labels}
-        return [Microbatch(inputs, {"loss": terms[-1]})]
+        return [Microbatch(inputs, {"loss": int((labels != IGNORE).sum())})]
+
+    return batches
+
+
+def run(rate: float, seed: int, rows: Tensor, masked: Masked, mask: Tensor) -> dict[str, Any]:
+    """Train once, and judge halfway and at the end."""
+    model, tokenizer = half_taught(seed)
+    draw = masked_rows(rows, tokenizer, rate, seed, SETTING["batch_size"])
+    terms = []
+
+    def batches(step: int, rank: int, world: int) -> list[Microbatch]:
+        (piece,) = draw(step, rank, world)
+        terms.append(piece.counts["loss"])
+        return [piece]
 
     half = SETTING["steps"] // 2
     config = TrainingConfig(
@@ -117,30 +134,21 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     _, tokenizer = half_taught(0)
-    texts = [lead.text for lead in leads("train")]
-    rows = tokenizer(texts, max_length=LENGTH).input_ids
-    masked, mask = exam(tokenizer)
-    runs = record.setdefault("runs", [])
-    for seed in range(args.seeds):
-        for rate in RATES:
-            if any((earlier["rate"], earlier["seed"]) == (rate, seed) for earlier in runs):
-                continue
-            runs.append(run(rate, seed, rows, masked, mask))
-            record |= {
-                "command": "python experiments/masking.py",
-                "start": f"{START} up to layer 0; layer 1 and the head drawn anew",
-                "config": SETTING | {"max_length": LENGTH},
-                "exam": {
-                    "rows": len(mask),
-                    "hidden": int((masked.labels != IGNORE).sum()),
-                    "unigram": round(unigram(rows, masked, tokenizer), 4),
-                },
-            }
-            record |= circumstances("tokenizers")
-            write_rows(RECORD, record)
-            print(runs[-1], flush=True)
+    rows = cut_leads("train", tokenizer, LENGTH)
+    masked, mask = exam(tokenizer, LENGTH)
+    header = {
+        "command": "python experiments/masking.py",
+        "start": f"{START} up to layer 0; layer 1 and the head drawn anew",
+        "config": SETTING | {"max_length": LENGTH},
+        "exam": {
+            "rows": len(mask),
+            "hidden": int((masked.labels != IGNORE).sum()),
+            "unigram": round(unigram(rows, masked, tokenizer), 4),
+        },
+    }
+    wanted = ({"rate": rate, "seed": seed} for seed in range(args.seeds) for rate in RATES)
+    record_runs(RECORD, header, wanted, lambda *key: run(*key, rows, masked, mask))
     return 0
 
 

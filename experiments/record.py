@@ -13,8 +13,10 @@ import datetime
 import json
 import platform
 import sys
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,6 +41,28 @@ def write_rows(file: Path, record: dict[str, object]) -> None:
     """Write a record whose runs stand below one another, a line each."""
     text = json.dumps(record).replace("}, {", "},\n {")
     file.write_text(text + "\n", encoding="utf-8")
+
+
+def record_runs(
+    file: Path,
+    header: dict[str, Any],
+    wanted: Iterable[dict[str, Any]],
+    run: Callable[..., dict[str, Any]],
+) -> None:
+    """Make each wanted run that the file lacks; write the file after each.
+
+    What is wanted of a run, a dict, is what its line in the file says, and what `run` is given,
+    in the same order.
+    """
+    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    runs = record.setdefault("runs", [])
+    for key in wanted:
+        if any(key.items() <= earlier.items() for earlier in runs):
+            continue
+        runs.append(run(*key.values()))
+        record |= header | circumstances("tokenizers")
+        write_rows(file, record)
+        print(runs[-1], flush=True)
 
 
 def record(run: Path, name: str, command: str) -> Path:

@@ -12,7 +12,6 @@ does a model that has learned nothing. A run that is recorded is not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 import warnings
@@ -23,8 +22,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from masking import judge, unigram
-from record import RESULTS, circumstances, write_rows
+from masking import cut_leads, exam, judge, masked_rows, unigram
+from record import RESULTS, record_runs
 from torch import Tensor, nn
 
 from minibert.classification import text_row
@@ -35,8 +34,7 @@ from minibert.electra import BertForReplacedTokens, ReplacedTokens
 from minibert.finetuning import fine_tune, predict
 from minibert.heads import BertForSequenceClassification
 from minibert.loading import load
-from minibert.losses import IGNORE
-from minibert.mlm import BertForMaskedLM, Masking
+from minibert.mlm import BertForMaskedLM, Masked
 from minibert.steps import Microbatch
 from minibert.tokens import Tokenizer
 from minibert.training import TrainingConfig, train
@@ -65,21 +63,6 @@ def small(config: BertConfig) -> BertConfig:
     return replace(config, num_hidden_layers=config.num_hidden_layers // 2)
 
 
-def batches(rows: Tensor, tokenizer: Tokenizer, seed: int) -> Callable[..., list[Microbatch]]:
-    """Draw and mask rows: the same ones for each run of a seed."""
-    masking = Masking(tokenizer, 0.15)
-
-    def draw(step: int, rank: int, world: int) -> list[Microbatch]:
-        chance = torch.Generator().manual_seed(1000 * seed + step)
-        ids = rows[torch.randint(len(rows), (SETTING["batch_size"],), generator=chance)]
-        hidden, labels = masking(ids, chance)
-        real = (ids != tokenizer.pad_id).long()
-        inputs = {"input_ids": hidden, "attention_mask": real, "labels": labels}
-        return [Microbatch(inputs, {"loss": int((labels != IGNORE).sum())})]
-
-    return draw
-
-
 def trained(model: nn.Module, draw: Callable[..., list[Microbatch]], seed: int) -> dict[str, Any]:
     """Train, and say how long it took."""
     config = TrainingConfig(**SETTING, seed=seed, bfloat16=False, log_every=SETTING["steps"] // 4)
@@ -92,7 +75,7 @@ def trained(model: nn.Module, draw: Callable[..., list[Microbatch]], seed: int) 
 
 
 def run(
-    name: str, seed: int, tokenizer: Tokenizer, draw: Any, exam: tuple[Any, Tensor]
+    name: str, seed: int, rows: Tensor, tokenizer: Tokenizer, masked: Masked, mask: Tensor
 ) -> dict[str, Any]:
     """Make a student, train it, judge it."""
     start, task = RUNS[name]
@@ -113,9 +96,10 @@ def run(
         learner = ReplacedTokens(every_nth_layer(teacher, 1), finder)
     line: dict[str, Any] = {"run": name, "seed": seed}
     if task is not None:
+        draw = masked_rows(rows, tokenizer, 0.15, seed, SETTING["batch_size"])
         line |= trained(learner.train(), draw, seed)
     if task != "replaced tokens":
-        judged = judge(model.eval(), *exam)
+        judged = judge(model.eval(), masked, mask)
         line |= {key: round(value, 4) for key, value in judged.items()}
     if name in JUDGED_BY_TOPICS:
         weights = model.bert.state_dict()
@@ -160,27 +144,19 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     teacher, tokenizer = load(TEACHER, BertForMaskedLM, torch.device("cpu"))
-    rows = tokenizer([lead.text for lead in leads("train")], max_length=LENGTH).input_ids
-    ids = tokenizer([lead.text for lead in leads("dev")], max_length=LENGTH).input_ids
-    asked = Masking(tokenizer, 0.15)(ids, torch.Generator().manual_seed(1))
-    exam = asked, (ids != tokenizer.pad_id).long()
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-    if not record:
-        judged = judge(teacher.eval(), *exam)
-        record = {
-            "command": "python experiments/smaller.py", "config": SETTING | {"max_length": LENGTH},
-            "exam": {"rows": len(ids), "unigram": round(unigram(rows, asked, tokenizer), 4)},
-            "teacher": {key: round(value, 4) for key, value in judged.items()}, "runs": [],
-        }  # fmt: skip
-    for seed in range(args.seeds):
-        draw = batches(rows, tokenizer, seed)
-        for name in RUNS:
-            if any((line["run"], line["seed"]) == (name, seed) for line in record["runs"]):
-                continue
-            record["runs"].append(run(name, seed, tokenizer, draw, exam))
-            record |= circumstances("tokenizers")
-            write_rows(RECORD, record)
-            print(record["runs"][-1], flush=True)
+    rows = cut_leads("train", tokenizer, LENGTH)
+    masked, mask = exam(tokenizer, LENGTH)
+    judged = judge(teacher.eval(), masked, mask)
+    header = {
+        "command": "python experiments/smaller.py",
+        "config": SETTING | {"max_length": LENGTH},
+        "exam": {"rows": len(mask), "unigram": round(unigram(rows, masked, tokenizer), 4)},
+        "teacher": {key: round(value, 4) for key, value in judged.items()},
+    }
+    wanted = ({"run": name, "seed": seed} for seed in range(args.seeds) for name in RUNS)
+    record_runs(
+        RECORD, header, wanted, lambda *key: run(*key, rows, tokenizer, masked, mask)
+    )  # fmt: skip
     return 0
 
 
