@@ -144,14 +144,12 @@ def every_nth_layer(
     student = BertForMaskedLM(
         replace(config, num_hidden_layers=layers)
     )
-    taken = student.bert.encoder.layers
-    kept = teacher.bert.encoder.layers[::step]
-    for layer, source in zip(taken, kept, strict=True):
-        layer.load_state_dict(source.state_dict())
-    student.bert.embeddings.load_state_dict(
-        teacher.bert.embeddings.state_dict()
-    )
-    student.predictions.load_state_dict(
-        teacher.predictions.state_dict()
-    )
+    pairs = [
+        (student.bert.embeddings, teacher.bert.embeddings),
+        (student.predictions, teacher.predictions),
+    ]
+    chosen = teacher.bert.encoder.layers[::step]
+    pairs += zip(student.bert.encoder.layers, chosen, strict=True)
+    for own, source in pairs:
+        own.load_state_dict(source.state_dict())
     return student
