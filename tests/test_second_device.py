@@ -30,6 +30,7 @@ from minibert import (
     inside,
     losses,
     mlm,
+    modern,
     pretraining,
     qa,
     rouge,
@@ -42,6 +43,8 @@ from minibert.batching import pack, unpack
 from minibert.bert import BertModel
 from minibert.classification import classify, text_row
 from minibert.config import BertConfig
+from minibert.distillation import Distillation, distillation_loss, every_nth_layer
+from minibert.electra import BertForReplacedTokens, ReplacedTokens, replace_tokens
 from minibert.finetuning import FineTuningData, fine_tune, for_trainer, predict
 from minibert.heads import (
     BertForMultipleChoice,
@@ -462,7 +465,7 @@ SIZES = (16, 2, 32)  # hidden, heads, intermediate
 def layer(kind: type[nn.Module], *args: Any) -> Callable[[Put], Any]:
     """Build a module, and run it with what it takes."""
     beside = (MEMORY,) if kind.__name__ in ("CrossAttention", "DecoderLayer", "Decoder") else ()
-    mask = () if kind is transformer.FeedForward else (CAUSAL,)
+    mask = () if issubclass(kind, transformer.FeedForward) else (CAUSAL,)
     if kind is transformer.CrossAttention:
         mask = (torch.ones(5, 7, dtype=torch.bool).tril(),)
 
@@ -507,6 +510,16 @@ TENSORS: dict[str, Callable[[Put], Any]] = {
         embeddings.extend_positions(put(drawn(6, 4)), 11, method) for method in ("copy", "stretch")
     ],
     "mlm.MaskedLMHead": scored,
+    "modern.rotate": lambda put: modern.rotate(
+        put(drawn(2, 2, 5, 8)), put(torch.arange(5))[None]
+    ),
+    "modern.window_mask": lambda put: modern.window_mask(6, 2, put(X).device),
+    "modern.RotaryAttention": layer(modern.RotaryAttention, 16, 2),
+    "modern.GatedFeedForward": layer(modern.GatedFeedForward, 16, 32),
+    "modern.PreNormLayer": layer(modern.PreNormLayer, *SIZES),
+    "distillation.distillation_loss": lambda put: distillation_loss(
+        put(drawn(4, 9)), put(drawn(4, 9, seed=1))
+    ),
     "losses.at_labels": lambda put: losses.at_labels(
         put(X), put(torch.tensor([[IGNORE] * 4 + [7]] * 2))
     ),
@@ -603,6 +616,66 @@ def test_a_deeper_model_has_the_layers_of_the_second_device():
     want = transfer.stack_layers(make(BertForMaskedLM), 4)
     got = transfer.stack_layers(make(BertForMaskedLM, where=SECOND), 4)
     same(got, want, got.device.type)
+
+
+def test_a_student_has_the_layers_of_the_second_device():
+    want = every_nth_layer(make(BertForMaskedLM), 1)
+    got = every_nth_layer(make(BertForMaskedLM, where=SECOND), 1)
+    same(got, want, got.device.type)
+
+
+def after_bert(name: str, where: torch.device) -> nn.Module:
+    """A model of the chapters after BERT, or two that learn together."""
+    if name.startswith("modern"):
+        changes = modern.Changes(pre_norm=True, rotary=True, gated=True, biases=False, window=2)
+        return make(getattr(modern, name.split(".")[1]), CONFIG, changes, where=where)
+    student = make(BertForMaskedLM, where=where)
+    if name == "distillation.Distillation":
+        teacher = make(BertForMaskedLM, where=where)
+        teacher.predictions.bias.data += drawn(len(TOKENIZER)).to(where)
+        return Distillation(student, teacher)
+    finder = make(BertForReplacedTokens, where=where)
+    return finder if name == "electra.BertForReplacedTokens" else ReplacedTokens(student, finder)
+
+
+PLACES = {"labels": labels_of(BertForMaskedLM)["labels"]}
+AFTER_BERT: dict[str, dict[str, Tensor]] = {  # and what each learns from
+    "modern.ModernBertModel": {},
+    "modern.ModernBertForMaskedLM": PLACES,
+    "distillation.Distillation": PLACES,
+    "electra.BertForReplacedTokens": {"replaced": PLACES["labels"] == 1},
+    "electra.ReplacedTokens": PLACES,
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("name", AFTER_BERT)
+def test_a_model_after_bert_gives_the_same(name, mask):
+    if name.startswith("electra") and mask == "pairs":
+        pytest.skip("its loss counts the tokens of a mask of rows")
+    results = []
+    for where in (CPU, SECOND):
+        model = after_bert(name, where)
+        torch.manual_seed(0)
+        inputs = {"input_ids": drawn(3, 6, high=20), "attention_mask": MASKS[mask]}
+        inputs |= AFTER_BERT[name]
+        output = model(**{k: x if x is None else x.to(where) for k, x in inputs.items()})
+        loss = getattr(output, "loss", None)
+        (output[0].sin().sum() if loss is None else loss).backward()
+        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        assert len(grads) > 10
+        results.append((output, grads))
+    same(results[1], results[0], "second")
+
+
+def test_tokens_are_replaced_on_the_second_device():
+    results = []
+    for where in (CPU, SECOND):
+        torch.manual_seed(0)
+        ids, labels = drawn(3, 6, high=20).to(where), PLACES["labels"].to(where)
+        logits = drawn(3, len(TOKENIZER)).to(where)
+        results.append(replace_tokens(ids, labels, logits))
+    same(results[1], results[0], "second")
 
 
 def test_a_trained_part_is_saved_from_the_second_device(tmp_path):
@@ -803,7 +876,8 @@ def test_a_row_of_padding_is_a_number_in_fewer_bits(kind, dtype):
 # --- nothing is left out ------------------------------------------------------
 
 RUN = {
-    *STRINGS, *TENSORS, *MODELS, "transformer.Transformer", "transfer.stack_layers",
+    *STRINGS, *TENSORS, *MODELS, *AFTER_BERT, "transformer.Transformer", "transfer.stack_layers",
+    "distillation.every_nth_layer", "electra.replace_tokens",
     "transfer.save_trained", "training.train", "pretraining.pretrain",
     "finetuning.fine_tune", "device.can_look", "device.best_device", "loading.load",
     "pretraining.PretrainingData", "finetuning.FineTuningData",
