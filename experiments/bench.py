@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from importlib import import_module
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "tools"))  # badge.py there names the processor
 FAMILIES = (
     "forward", "embedding", "answering", "tokenising", "pretraining", "finetuning", "footprint",
 )  # fmt: skip
@@ -42,20 +42,10 @@ def set_threads(count: int) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def processor() -> str:
-    """Name the processor, shortly."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    names = [x.split(":")[1] for x in lines if x.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    for word in ("(R)", "(TM)", "Processor", "CPU"):
-        name = name.replace(word, "")
-    return " ".join(name.split())
-
-
 def block_key() -> str:
     """Name the block of this machine and setting: processor, instruction set, threads."""
     import torch
+    from badge import processor
 
     threads = torch.get_num_threads()
     capability = torch.backends.cpu.get_cpu_capability()

@@ -1,13 +1,16 @@
 """The tools, on a small copy of the book in which each kind of fault is made."""
 
+import datetime
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
+import badge
 import check
 import colab
 import finetuning
@@ -16,6 +19,7 @@ import nbformat
 import pytest
 import source
 import tangle
+import torch
 import yaml
 from logo import PATH, svg
 
@@ -107,12 +111,19 @@ def test_a_module_is_its_cells_in_order(finished):
     assert (finished / "minibert" / "data.py").read_text(encoding="utf-8") == MODULE
 
 
-def test_a_second_run_gives_the_same_bytes(book):
+def without_stamp(notebook: Path) -> str:
+    """A notebook less what its run says of itself."""
+    nb = nbformat.read(notebook, 4)
+    assert nb.metadata.pop("run")["torch"] == version("torch")
+    return nbformat.writes(nb)
+
+
+def test_a_second_run_gives_the_same_notebook(book):
     notebook = book / "book" / "tiny.ipynb"
-    before = notebook.read_bytes()
-    assert before.endswith(b"}\n")
+    before = without_stamp(notebook)
+    assert notebook.read_bytes().endswith(b"}\n")
     assert tool(book, "chapters", "tiny").returncode == 0
-    assert notebook.read_bytes() == before
+    assert without_stamp(notebook) == before
     assert tool(book, "tangle").stdout == ""
 
 
@@ -131,6 +142,18 @@ def test_cell_ids_follow_the_source(book):
     assert len(set(after)) == len(after) == len(before) + 2
 
 
+def test_a_run_says_when_on_what_and_how_long(finished):
+    run = nbformat.read(finished / "book" / "tiny.ipynb", 4).metadata["run"]
+    now = datetime.datetime.now(datetime.UTC).date()
+    assert 0 <= (now - datetime.date.fromisoformat(run["date"])).days <= 1
+    assert badge.processor() in run["processor"] or torch.cuda.is_available()
+    assert 0 < run["seconds"] < 120
+    said = badge.say(run | {"date": "2026-03-05", "seconds": 100, "processor": "Some CPU"})
+    assert said == f"Last run on 5 March 2026 in 2 minutes, on Some CPU, with torch {run['torch']}"
+    assert "in less than a minute," in badge.say(run | {"seconds": 29})
+    assert "in 1 minute," in badge.say(run | {"seconds": 31})
+
+
 def test_pictures_carry_their_text_to_the_site(finished):
     cell = nbformat.read(finished / "book" / "tiny.ipynb", 4).cells[-1]
     assert cell.metadata["mystnb"]["image"]["alt"] == "two dots"
@@ -142,7 +165,8 @@ def test_copies_are_run_once_and_the_original_is_left_alone(book):
     second = tool(book, "chapters", "--into", "_build/run")
     assert "tiny: unchanged" not in first.stdout
     assert "tiny: unchanged" in second.stdout
-    assert (book / "_build" / "run" / "book" / "tiny.ipynb").read_bytes() == original
+    copied = book / "_build" / "run" / "book" / "tiny.ipynb"
+    assert without_stamp(copied) == without_stamp(book / "book" / "tiny.ipynb")
     (book / "minibert" / "data.py").write_text(MODULE + "\n", encoding="utf-8")
     assert "unchanged" not in tool(book, "chapters", "--into", "_build/run").stdout
     assert (book / "book" / "tiny.ipynb").read_bytes() == original

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+from badge import stamp
 from make import ENVIRONMENT as COMMON
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -153,12 +154,13 @@ def run(text: Path, target: Path) -> bool:
     finally:
         del RUNNING[text.stem]
     progress.end()
+    took = progress.since - progress.start
+    nb.metadata["run"] = stamp(took)
     partial = target.with_suffix(".partial")
     notebook = nbformat.writes(nb).rstrip("\n") + "\n"
     partial.write_text(notebook, encoding="utf-8", newline="\n")
     partial.replace(target)
     seconds, cell = progress.longest
-    took = progress.since - progress.start
     print(f"{text.stem}: {took:.0f} s (cell {cell} alone {seconds:.0f} s)", flush=True)
     return True
 

@@ -205,6 +205,7 @@ def test() -> None:
     unit()
     notebooks()
     html()
+    downloads()
     module("pytest", "tests/site")
     book("welcome", "attention")
 
@@ -259,6 +260,13 @@ def slides(*names: str) -> None:
     tool("slides", *names)
 
 
+def downloads() -> None:
+    """The built site as one PDF, one EPUB and one zip, which it then offers"""
+    if not (BUILD / "html" / "index.html").exists():
+        html()
+    tool("downloads")
+
+
 def clean() -> None:
     """Remove what was built (the environment stays)"""
     shutil.rmtree(BUILD, ignore_errors=True)
@@ -282,6 +290,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "colab": colab,
     "student": student,
     "slides": slides,
+    "downloads": downloads,
     "clean": clean,
 }
 

@@ -6,7 +6,6 @@ these tests skip with a reason, or fail where CI is set.
 
 import contextlib
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +18,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import numpy as np
 import pytest
 import yaml
+from browser import CHROMIUM, start
 
 from minibert.highlight import highlight, highlight_summary
 from minibert.inside import Attention, attention_view
@@ -27,12 +27,6 @@ from minibert.summaries import Summary
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("MINIBERT_SITE", ROOT / "_build" / "html"))
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 FIRST = "book/attention.html"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
 REDIRECTS = CONFIG["redirects"]  # old page -> new
@@ -77,16 +71,10 @@ def server() -> Iterator[str]:
         http.shutdown()
 
 
-@contextlib.contextmanager
-def start_browser() -> Iterator[Any]:
+def start_browser() -> contextlib.AbstractContextManager[Any]:
     """A Chromium of its own; skips, or fails in the CI, where there is none."""
     need(CHROMIUM, "there is no Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+    return start()
 
 
 @pytest.fixture(scope="module")
