@@ -1,7 +1,8 @@
 """For the site's search: a term leads to the chapter that explains it, a number is a word.
 
-The first link of the chapters to an entry of the glossary marks where a term is explained: the
-section around it becomes the term's main entry in the index, and the search puts that first.
+The first emphasised link of the chapters to an entry of the glossary, or else their first link to
+it, marks where a term is explained: the section around it becomes the term's main entry in the
+index, and the search puts that first.
 Sphinx's own search knows no numbers; here `109,482,240` is found by `109482240`, too.
 """
 
@@ -14,8 +15,9 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.search import languages
 from sphinx.search.en import SearchEnglish
+from sphinx.transforms import SphinxTransform
 
-LINK = re.compile(r"\]\(glossary\.md#([\w-]+)\)")
+LINK = re.compile(r"(\*?)\[[^\]]*\]\(glossary\.md#([\w-]+)\)")
 
 
 class WithNumbers(SearchEnglish):
@@ -37,35 +39,43 @@ var splitQuery = (query) => query
 
 @functools.cache
 def explained() -> dict[str, str]:
-    """Map an entry of the glossary, by its anchor, to the first chapter that links to it."""
-    found: dict[str, str] = {}
+    """Map an entry of the glossary, by its anchor, to the chapter that explains it."""
+    linked: dict[str, str] = {}
+    emphasised: dict[str, str] = {}
     for path in sources():
         if path.stem != "welcome":  # it goes before the chapters, and explains nothing
             for cell in read(path).cells:
                 if cell.cell_type == "markdown":
-                    for slug in LINK.findall(cell.source):
-                        found.setdefault(slug, path.stem)
-    return found
+                    for star, slug in LINK.findall(cell.source):
+                        linked.setdefault(slug, path.stem)
+                        if star:
+                            emphasised.setdefault(slug, path.stem)
+    return linked | emphasised
 
 
-def mark(app: Sphinx, tree: nodes.document) -> None:
-    """Put the index entries of the terms that a chapter explains into its text."""
-    name = app.env.docname.removeprefix("book/")
-    seen = set()
-    for link in list(tree.findall(addnodes.pending_xref)):
-        slug = str(link.get("reftargetid") or "")
-        if explained().get(slug) == name and slug not in seen:
-            seen.add(slug)
-            place = link
-            while not isinstance(place, nodes.section):
-                place = place.parent
-            term = slug.replace("-", " ")
-            entry = addnodes.index(entries=[("single", term, place["ids"][0], "main", None)])
-            place.insert(1, entry)
+class Explained(SphinxTransform):
+    """Puts the index entries of the terms that a chapter explains into its text."""
+
+    default_priority = 800  # before Sphinx reads the entries, at 850
+
+    def apply(self, **more: object) -> None:
+        """Mark the section of the first link to each term."""
+        name = self.env.docname.removeprefix("book/")
+        seen = set()
+        for link in list(self.document.findall(addnodes.pending_xref)):
+            slug = str(link.get("reftargetid") or "")
+            if explained().get(slug) == name and slug not in seen:
+                seen.add(slug)
+                place = link
+                while not isinstance(place, nodes.section):
+                    place = place.parent
+                term = slug.replace("-", " ")
+                entry = ("single", term, place["ids"][0], "main", None)
+                place.insert(1, addnodes.index(entries=[entry]))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Let Sphinx know."""
     languages["en"] = WithNumbers
-    app.connect("doctree-read", mark)
+    app.add_transform(Explained)
     return {"parallel_read_safe": True}
