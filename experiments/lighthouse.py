@@ -25,8 +25,9 @@ from typing import Any
 
 from record import RESULTS, ROOT, circumstances, write_rows
 
-sys.path.append(str(ROOT / "tests" / "site"))
-from test_site import BASE, CHROMIUM, FLAGS, SITE, Host
+sys.path += [str(ROOT / "tools"), str(ROOT / "tests" / "site")]
+from browser import CHROMIUM, FLAGS
+from test_site import BASE, SITE, Host
 
 VERSION = "12.2.3"
 PAGES = ["welcome", "ask", "attention", "qa", "questions"]

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -92,16 +91,6 @@ def test_most_outputs_are_compared(path):
     assert len(marked) <= len(code) / 5
     skipped = [c for c in code if "nbval-skip" in c.metadata.get("tags", [])]
     assert not skipped
-
-
-@pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
-def test_pictures_have_a_text_each(path):
-    nb = json.loads((ROOT / "book" / f"{path.stem}.ipynb").read_text(encoding="utf-8"))
-    for cell in (c for c in nb["cells"] if c["cell_type"] == "code"):
-        pictures = [o for o in cell["outputs"] if "image/png" in o.get("data", {})]
-        assert len(pictures) <= 1
-        if pictures:
-            assert len(cell["metadata"]["mystnb"]["image"]["alt"]) > 20
 
 
 def test_one_version_everywhere():

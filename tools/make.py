@@ -283,6 +283,11 @@ def downloads() -> None:
     tool("downloads")
 
 
+def poster() -> None:
+    """A poster, BERT on one page, into _build/poster"""
+    tool("poster")
+
+
 def clean() -> None:
     """Remove what was built (the environment stays)"""
     shutil.rmtree(BUILD, ignore_errors=True)
@@ -307,6 +312,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "student": student,
     "slides": slides,
     "downloads": downloads,
+    "poster": poster,
     "clean": clean,
 }
 
