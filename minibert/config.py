@@ -112,8 +112,10 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "pruned_heads": ({},),
 }
 MOST = 1 << 28  # no field of a BERT is near it; products still fit
-# What else is asked for, and the class of transformers that reads it.
-ENCODER, DECODER, BOTH = "AutoModel", "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
+# What else is asked for, and the class that reads it.
+ENCODER = "transformers.AutoModel"
+DECODER = "transformers.AutoModelForCausalLM"
+BOTH = "transformers.AutoModelForSeq2SeqLM"
 OTHERS = {
     "albert": ("ALBERT", ENCODER),
     "bart": ("BART, an encoder and a decoder", BOTH),
@@ -126,7 +128,7 @@ OTHERS = {
     "gpt2": ("GPT-2, a decoder", DECODER),
     "llama": ("Llama, a decoder", DECODER),
     "mistral": ("Mistral, a decoder", DECODER),
-    "modernbert": ("ModernBERT", ENCODER),
+    "modernbert": ("ModernBERT", "minibert.modern.ModernBertModel"),
     "mpnet": ("MPNet", ENCODER),
     "nomic_bert": ("Nomic BERT", ENCODER),
     "qwen2": ("Qwen2, a decoder", DECODER),
@@ -144,8 +146,8 @@ def refuse_others(extra: Mapping[str, Any]) -> None:
         named = kind if isinstance(kind, str) else ""
         what, use = OTHERS.get(named, (f"a model of type {kind!r}", ENCODER))
         raise ValueError(
-            f"this is {what} (model_type is {kind!r}), and minibert computes "
-            f"BERT alone: use transformers.{use}.from_pretrained"
+            f"this is {what} (model_type is {kind!r}), and this class "
+            f"computes BERT alone: use {use}.from_pretrained"
         )
     how = extra.get("quantization_config")
     if how is not None:

@@ -37,6 +37,7 @@ FLOORS = [
     "spans", "qa", "sentences", "summaries", "rouge", "inside", "search", "queueing",
     "limits", "serving",
     "onnx_graph", "exporting",  # using it
+    "modern", "distillation", "electra",  # after BERT
 ]  # fmt: skip
 
 
