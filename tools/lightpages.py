@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 ICONS = "_static/scripts/fontawesome.js"
 # One icon in that file: its name, width, height, other names, character and outline.
 ICON = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,(\[[^\]]*\]),"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
-AT_ONCE = {None, "_static/documentation_options.js"}
+AT_ONCE = {"", "_static/documentation_options.js"}  # no file: it stands in the page
 USED = re.compile(r"\bfa-([a-z0-9-]+)")
 
 
@@ -42,7 +42,7 @@ def keep_icons(script: str, used: set[str]) -> str:
 
 def lighten(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: object) -> None:
     """Change what a page is made of."""
-    # What stands in the page itself, and the search's page, use some scripts at once.
+    # What stands in the page itself, and all on the search's page, runs at once.
     context["script_files"] = [
         script if page == "search" or script.filename in AT_ONCE else
         type(script)(script.filename, priority=script.priority,

@@ -8,6 +8,7 @@ Sphinx's own search knows no numbers; here `109,482,240` is found by `109482240`
 
 import functools
 import re
+from pathlib import Path
 
 from docutils import nodes
 from source import read, sources
@@ -77,5 +78,6 @@ class Explained(SphinxTransform):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Let Sphinx know."""
     languages["en"] = WithNumbers
+    app.config.html_search_scorer = str(Path(app.confdir, app.config.html_search_scorer))
     app.add_transform(Explained)
     return {"parallel_read_safe": True}

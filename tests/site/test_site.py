@@ -185,6 +185,7 @@ def test_page(page, server, name):
     page.wait_for_load_state("load")
     found = {"light": barriers(page)}
     page.emulate_media(color_scheme="dark")  # which changes nothing but the colours
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     found["dark"] = barriers(page, ["color-contrast", "link-in-text-block"])
     formulas_settle(page)
     wide = page.evaluate(LOOK)
@@ -306,6 +307,16 @@ def test_each_page_says_what_it_is_where_a_link_to_it_is_shared(browser):
     size = Image.open(SITE / "_static" / "preview.png").size
     asked = "".join(CONFIG["ogp_custom_meta_tags"])
     assert size == tuple(map(int, re.findall(r'(?:width|height)" content="(\d+)"', asked)))
+
+
+def test_the_sites_address_leads_to_the_first_page_and_says_what_it_says(page, server):
+    first = (SITE / "book" / "welcome.html").read_text(encoding="utf-8")
+    index = (SITE / "index.html").read_text(encoding="utf-8")
+    tags = re.findall(r'<meta (?:name="description"|property="og:)[^>]*>', first)
+    assert len(tags) > 5 and all(tag in index for tag in tags)
+    page.goto(server + BASE)
+    page.wait_for_url(f"{server}{BASE}book/welcome.html")
+    assert page.errors == []
 
 
 def test_how_to_cite_is_what_the_citation_file_says(page, server):
