@@ -79,3 +79,17 @@ def test_the_tag_the_version_and_the_changelog_agree(tmp_path):
     log.write_text(f"# Changelog\n\n## {ours[1:]}\n\n## 0.0.1\n\nOld.\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="says nothing of"):
         release.notes(ours, tmp_path)
+
+
+def test_news_that_moves_a_claim_fails_the_weekly_build(monkeypatch):
+    flow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text(encoding="utf-8"))
+    job = flow["jobs"]["claims"]
+    assert flow[True]["schedule"] and "'schedule'" in job["if"]
+    assert {"macos-latest", "ubuntu-24.04-arm"} & {*job["strategy"]["matrix"]["os"]}  # not x86
+    assert "continue-on-error" not in str(job)
+    asked = []
+    monkeypatch.setattr(make, "module", lambda *arguments: asked.extend(arguments))
+    make.notebooks()  # every output is compared, as with the pins
+    assert f"python -m {' '.join(asked)}" in steps(job)
+    assert "requirements" not in steps(job) and '-e ".[dev]"' in steps(job)  # the newest
+    assert make.ENVIRONMENT.items() <= job["env"].items()
