@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tomllib
 import uuid
+import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
@@ -44,6 +45,8 @@ ONLINE = PROJECT["urls"]["Homepage"]
 ONLINE_ONLY = ("ask", "downloads")  # pages that are of no use on paper
 # What the zip leaves out: it is large, and works from a server alone.
 SERVED = ("live/*.gz", "live/files.json", "onnxruntime/*", "downloads/*")
+NUMBER = re.compile(r"^\d+\.$")  # of an exercise
+COLOURED = {"c1", "k", "kc", "kn", "nc", "nf", "s1", "s2", "sd"}  # each tag weighs in the PDF
 SAYS = {
     "pdf": "to print, or for a tablet",
     "epub": "for an e-reader",
@@ -74,8 +77,10 @@ class Answers:
             self.chapter = chapter
             self.section.append(new("h2", title))
         self.count += 1
-        heading = folded.find_previous(["h1", "h2", "h3", "h4"])
         solves = "hide" not in folded.get("class", [])
+        asks = words(folded.find_previous(["h1", "h2", "h3", "h4"]))
+        if solves:
+            asks = f"Exercise {folded.find_previous('strong', string=NUMBER).string[:-1]}"
         asked, answer = f"asked-{self.count}", f"answer-{self.count}"
         link = new("a", "Solution" if solves else "What it shows", href=f"answers.html#{answer}")
         place = new("p", id=asked, **{"class": "folded"})
@@ -84,7 +89,7 @@ class Answers:
         folded.summary.decompose()
         folded.replace_with(place)
         back = new("h3", id=answer)
-        back.append(new("a", words(heading), href=f"{chapter}.html#{asked}"))
+        back.append(new("a", asks, href=f"{chapter}.html#{asked}"))
         self.section.append(back)
         for one in folded.select("[id]"):
             del one["id"]  # two chapters may have the same
@@ -131,6 +136,9 @@ def clean(body: Tag, name: str, title: str, answers: Answers) -> None:
     """Take away what needs a screen, and move what is folded."""
     for one in body.select("script, link, style, .headerlink, p:has(select)"):
         one.decompose()
+    for token in body.select(".highlight span, code span, .sig span"):
+        if not COLOURED & {*token.get("class", [])} and "id" not in token.attrs:
+            token.unwrap()
     for folded in body.select("details"):
         code = folded.select_one(".cell_input")
         if code is None:
@@ -196,9 +204,16 @@ COLOPHON = (
 )
 
 
+def colours() -> str:
+    """The site's colours of code, by day."""
+    lines = (SITE / "_static" / "pygments.css").read_text(encoding="utf-8").splitlines()
+    light = 'html[data-theme="light"] '
+    return "\n".join(one.removeprefix(light) for one in lines if one.startswith(light))
+
+
 def styles() -> str:
     """What the book looks like on paper."""
-    return STYLE.read_text(encoding="utf-8") + PAPER.read_text(encoding="utf-8")
+    return colours() + STYLE.read_text(encoding="utf-8") + PAPER.read_text(encoding="utf-8")
 
 
 def listed(book: list[Chapter]) -> str:
@@ -212,7 +227,7 @@ def listed(book: list[Chapter]) -> str:
             f'<li><a href="#{one.name}">{escape(one.title)}</a>'
             f'<span class="page" data-to="{one.name}"></span></li>'
         )
-    return "<ul>" + "".join(lines) + "</ul>"
+    return f'<ul class="toc">{"".join(lines)}</ul>'
 
 
 def printed(book: list[Chapter]) -> str:
@@ -239,7 +254,6 @@ def printed(book: list[Chapter]) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>
 <meta name="author" content="{AUTHORS}">
-<style>{(SITE / "_static" / "pygments.css").read_text(encoding="utf-8")}</style>
 <style>{styles()}{"".join(pages)}</style>
 <script>MathJax = {{options: {{ignoreHtmlClass: "chapter", processHtmlClass: "math"}}}}</script>
 <script src="{(SITE / "mathjax" / "tex-mml-chtml.js").resolve().as_uri()}"></script></head>
@@ -257,7 +271,7 @@ def paint(chromium: browser.Browser) -> bytes:
     return picture
 
 
-NUMBER = """numbers => document.querySelectorAll(".page").forEach(
+FILL = """numbers => document.querySelectorAll(".page").forEach(
     one => one.textContent = numbers[one.dataset.to] ?? "")"""
 
 
@@ -270,14 +284,17 @@ def write_pdf(book: list[Chapter], file: Path, chromium: browser.Browser) -> Non
     source.write_text(printed(book), encoding="utf-8")
     page.goto(source.as_uri())
     page.evaluate("() => MathJax.startup.promise.then(() => document.fonts.ready).then(() => 0)")
-    wanted = {"path": file, "prefer_css_page_size": True, "tagged": True, "outline": True}
+    wanted = {
+        "path": file, "prefer_css_page_size": True, "print_background": True,
+        "tagged": True, "outline": True,
+    }  # fmt: skip
     page.pdf(**wanted)
     with pypdf.PdfReader(file) as pdf:
         where = {
             name.removeprefix("/"): pdf.get_destination_page_number(target) + 1
             for name, target in pdf.named_destinations.items()
         }
-    page.evaluate(NUMBER, where)
+    page.evaluate(FILL, where)
     page.pdf(**wanted)
     page.close()
     source.unlink()
@@ -327,6 +344,16 @@ def as_mathml(formula: Tag) -> None:
     formula.append(BeautifulSoup(markup, "html.parser"))
 
 
+def tidy(drawing: bytes) -> bytes:
+    """A drawing of matplotlib's without what EPUB forbids: a document type, and empty paths."""
+    for prefix, name in (("", "2000/svg"), ("xlink", "1999/xlink")):
+        ET.register_namespace(prefix, f"http://www.w3.org/{name}")
+    root = ET.fromstring(drawing)
+    for path in root.iter("{http://www.w3.org/2000/svg}path"):
+        path.attrib.setdefault("d", "M0 0")
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
 def navigation(book: list[Chapter]) -> str:
     """The table of contents, as e-readers want it."""
     parts: dict[str, list[str]] = {}
@@ -352,7 +379,8 @@ def packed(book: list[Chapter], picture: bytes) -> Iterator[tuple[str, bytes]]:
         for image in one.body.select("img[src]"):
             source = (SITE / "book" / image["src"]).resolve()
             image["src"] = f"images/{source.name}"
-            files[image["src"]] = source.read_bytes()
+            content = source.read_bytes()
+            files[image["src"]] = tidy(content) if source.suffix == ".svg" else content
         for tag in one.body.find_all(lambda tag: tag.attrs.keys() & set(OLD)):
             tag.attrs = {key: tag.attrs[key] for key in tag.attrs if key not in OLD}
         relink(
@@ -365,8 +393,7 @@ def packed(book: list[Chapter], picture: bytes) -> Iterator[tuple[str, bytes]]:
     files["cover.xhtml"] = XHTML.format(title=TITLE, body=cover_page).encode()
     files["nav.xhtml"] = XHTML.format(title="Contents", body=navigation(book)).encode()
     files["cover.png"] = picture
-    colours = (SITE / "_static" / "pygments.css").read_text(encoding="utf-8")
-    files["style.css"] = f"{colours}\n{STYLE.read_text(encoding='utf-8')}".encode()
+    files["style.css"] = (colours() + STYLE.read_text(encoding="utf-8")).encode()
 
     properties = {"nav.xhtml": "nav", "cover.png": "cover-image"}
     properties |= {name: "mathml" for name, content in files.items() if b"<math" in content}
