@@ -134,8 +134,8 @@ class ReplacedTokens(nn.Module):
     ) -> None:
         super().__init__()
         ours, theirs = (
-            [tuple(w.shape) for w in part.bert.embeddings.parameters()]
-            for part in (model, generator)
+            [tuple(w.shape) for w in part.embeddings.parameters()]
+            for part in (model.bert, generator.bert)
         )
         if ours != theirs:
             raise ValueError(
