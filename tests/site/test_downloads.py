@@ -61,7 +61,7 @@ def test_no_page_of_the_pdf_is_blank_and_it_is_small(pdf: pypdf.PdfReader):
     assert {tuple(map(round, page.mediabox[2:])) for page in pdf.pages} == {(595, 842)}  # A4
     marks = [len(page.get_contents().get_data()) for page in pdf.pages]
     assert len(marks) > 200 and min(marks) > 1000, marks.index(min(marks))
-    assert PDF.stat().st_size < 20e6
+    assert PDF.stat().st_size < 25e6
 
 
 def test_links_inside_the_pdf_lead_somewhere(pdf: pypdf.PdfReader):
@@ -179,6 +179,10 @@ def test_the_zip_opens_without_a_server_or_a_network(tmp_path: Path):
         page.goto((folder / "index.html").as_uri())
         page.wait_for_url("**/book/welcome.html")
         page.goto((folder / "search.html").as_uri() + "?q=attention")
+        page.locator("#search-results ul.search li a").first.wait_for()
+        page.locator("#search-results p.search-summary", has_text="finished").wait_for()
+        assert {*errors} <= {"Failed to fetch"}  # the excerpts below what was found
+        errors.clear()
         page.locator("#search-results ul.search li a").first.click()
         page.wait_for_url("**/book/*.html*")
         page.goto((folder / "book" / "downloads.html").as_uri())
