@@ -1,7 +1,7 @@
 # Two commands do all the set-up: `make book` (the rendered book) and `make test`.
 # Each target is a Python command, which works without make: python tools/make.py TARGET
 PYTHON  ?= python3
-TARGETS := help book test lab html chapter chapters check unit wheel notebooks bench peers gpu colab student slides poster clean
+TARGETS := help book test lab html links chapter chapters check unit wheel notebooks bench peers gpu colab student slides downloads poster clean
 
 .PHONY: $(TARGETS)
 $(TARGETS):

@@ -19,14 +19,14 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from record import RESULTS, ROOT, circumstances
 
 from minibert import answer
 from minibert.squad import load_leadqa
 
 sys.path.append(str(ROOT / "tests" / "site"))
-from test_site import CHROMIUM, FLAGS, SITE, Quiet
+from test_site import SITE, Quiet, start_browser
 
 QUESTIONS, FIRST = 50, 3
 PHONE = 4  # how much slower than this machine's is a phone's processor taken to be
@@ -66,8 +66,7 @@ def measure(address: str) -> dict[str, object]:
     sizes = {name: file["bytes"] for name, file in manifest["files"].items()}
     needed = [*manifest["runtime"], *manifest["parts"]["ask"]]
     times: dict[int, list[float]] = {1: [], PHONE: []}
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with start_browser() as chromium:
         for _ in range(FIRST):
             for slower, seconds in times.items():
                 page, took = first_answer(chromium, address, slower)
@@ -86,7 +85,6 @@ def measure(address: str) -> dict[str, object]:
                 gaps.append(abs(share - exact.probability))
             again.append(took)
         version = chromium.version
-        chromium.close()
     return {
         "command": "python experiments/ask.py",
         "machine": "2 cores that others used too; the site came from the same machine",

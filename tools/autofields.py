@@ -38,6 +38,8 @@ def link(
     app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
 ) -> None:
     """Say at the end of a docstring which part of the book wrote it."""
+    # A field that begins with `H.` is not the eighth item of a list.
+    lines[:] = [re.sub(r"^( +)(?=[A-Z]\.( |$))", r"\1\\", line) for line in lines]
     if what in ("class", "exception", "function") and name in origins():
         page, title, heading = origins()[name]
         plain = re.sub(r"[`*_$]", "", heading)

@@ -93,13 +93,18 @@ def module(name: str, *arguments: str) -> None:
     run(ready(), "-m", name, *arguments)
 
 
-def render(folder: str) -> None:
-    """Render the book that lies in a folder."""
+def build(folder: str, *more: str) -> None:
+    """Let Jupyter Book do something with the book that lies in a folder."""
     builder = ready().with_name("jupyter-book.exe" if os.name == "nt" else "jupyter-book")
     run(
-        builder, "build", "--all", "-W", "-n", "--keep-going", "-q", folder, "--path-output", ".",
+        builder, "build", "--all", "--keep-going", "-q", folder, "--path-output", ".", *more,
         PYTHONPATH=os.pathsep.join(filter(None, ["tools", os.environ.get("PYTHONPATH")])),
     )  # fmt: skip
+
+
+def render(folder: str) -> None:
+    """Render the book that lies in a folder."""
+    build(folder, "-W", "-n")
     print(f"The book: {BUILD / 'html' / 'index.html'}")
 
 
@@ -124,6 +129,17 @@ def book(*only: str) -> None:
 def html() -> None:
     """Render the committed notebooks, running nothing"""
     render(".")
+
+
+def links() -> None:
+    """Ask each outward link whether it is there; into _build/links.json (needs the network)"""
+    try:
+        build(".", "--builder", "linkcheck")
+    finally:
+        found = BUILD / "html" / "output.json"  # Jupyter Book puts it beside the site
+        found.with_name("output.txt").unlink(missing_ok=True)
+        if found.exists():
+            found.replace(BUILD / "links.json")
 
 
 def lab() -> None:
@@ -205,6 +221,7 @@ def test() -> None:
     unit()
     notebooks()
     html()
+    downloads()
     module("pytest", "tests/site")
     book("welcome", "attention")
 
@@ -259,6 +276,13 @@ def slides(*names: str) -> None:
     tool("slides", *names)
 
 
+def downloads() -> None:
+    """The built site as one PDF, one EPUB and one zip, which it then offers"""
+    if not (BUILD / "html" / "index.html").exists():
+        html()
+    tool("downloads")
+
+
 def poster() -> None:
     """A poster, BERT on one page, into _build/poster"""
     tool("poster")
@@ -287,6 +311,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "colab": colab,
     "student": student,
     "slides": slides,
+    "downloads": downloads,
     "poster": poster,
     "clean": clean,
 }

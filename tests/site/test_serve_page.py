@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
-from playwright.sync_api import Page, sync_playwright
-from test_site import CHROMIUM, FLAGS, need
+from playwright.sync_api import Page
+from test_site import start_browser
 
 from minibert.serving import Limits, make_app
 
@@ -29,9 +29,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def page(address: str) -> Iterator[Page]:
-    need(CHROMIUM, "there is no Chromium: apt-get install chromium")
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with start_browser() as chromium:
         page = chromium.new_page(viewport={"width": 320, "height": 700})
         page.errors, page.asked = [], []
         page.on("console", lambda m: m.type == "error" and page.errors.append(m.text))
@@ -39,7 +37,6 @@ def page(address: str) -> Iterator[Page]:
         page.on("request", lambda request: page.asked.append(request.url))
         page.goto(address)
         yield page
-        chromium.close()
 
 
 def test_the_page_lights_up_the_answer(page: Page, address: str) -> None:
