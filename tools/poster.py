@@ -61,8 +61,8 @@ def read() -> Readings:
     pieces = tokenizer.tokens(row.input_ids[0])
     places = [pieces.index("is"), pieces.index("sea")]
     row.input_ids[0, places] = tokenizer.mask_id
-    said = model(*row)
-    best = said.prediction_logits[0, places].softmax(-1).topk(3)
+    output = model(*row)
+    best = output.prediction_logits[0, places].softmax(-1).topk(3)
     words = {
         place: dict(zip(tokenizer.tokens(ids), shares.tolist(), strict=True))
         for place, ids, shares in zip(places, best.indices, best.values, strict=True)
@@ -74,7 +74,7 @@ def read() -> Readings:
     _, starts, ends, *_ = reader(*asked)
     return Readings(
         tokenizer.tokens(row.input_ids[0]), words,
-        said.seq_relationship_logits[0].softmax(-1)[0].item(),
+        output.seq_relationship_logits[0].softmax(-1)[0].item(),
         tokens.tokens(asked.input_ids[0]),
         starts[0].softmax(-1).tolist(), ends[0].softmax(-1).tolist(),
     )  # fmt: skip
@@ -165,7 +165,7 @@ def sizes(ax: Axes) -> None:
             )  # fmt: skip
 
 
-def draw(said: Readings) -> Figure:
+def draw(readings: Readings) -> Figure:
     """Draw the poster."""
     page, config = Page(), BertConfig()
     count = total(parameters(config))
@@ -215,10 +215,10 @@ def draw(said: Readings) -> Figure:
     mask.tick_params(labelsize=8.5)
 
     page.head(2, 1.3, "4  Pre-training: two games without labels")
-    figures.heads_map(said.pair, said.words, said.follows, ax=page.axes(2, 1.75, 4.4))
+    figures.heads_map(readings.pair, readings.words, readings.follows, ax=page.axes(2, 1.75, 4.4))
     page.say(2, 6.2, "15% of tokens are chosen: 80% masked, 10% swapped, 10% kept.", 9.5)
     page.head(2, 6.6, "5  Fine-tuning: for a task, another head")
-    figures.qa_map(said.question, said.starts, said.ends, ax=page.axes(2, 7.1, 3.9))
+    figures.qa_map(readings.question, readings.starts, readings.ends, ax=page.axes(2, 7.1, 3.9))
 
     page.fig.text(
         0.5, 0.28 / HIGH, "Numbers in 4 are leads-small's and in 5 minilm-qa's, two small BERTs of "
