@@ -1,5 +1,6 @@
 """Each chapter's page says when it was last run, as its run wrote it down."""
 
+import html
 import json
 import re
 
@@ -16,7 +17,7 @@ RUNS = {
 def shown(name: str) -> list[str]:
     page = SITE / "book" / f"{name}.html"
     need(page.is_file(), "the site is not built: make html")
-    text = page.read_text(encoding="utf-8")
+    text = html.unescape(page.read_text(encoding="utf-8"))
     found = re.findall(r'</h1>\s*<div class="last-run[^>]*>\s*<span>([^<]*)</span>', text)
     assert len(found) == text.count("last-run")
     return found
