@@ -40,7 +40,7 @@ MEASURES = {
 }
 
 
-def look(address: str) -> dict[str, Any]:
+def report(address: str) -> dict[str, Any]:
     """Lighthouse's report on an address."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "report.json")
@@ -57,7 +57,7 @@ def look(address: str) -> dict[str, Any]:
 
 def measure(address: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A page's row in the record, and the last report."""
-    reports = [look(address) for _ in range(ROUNDS)]
+    reports = [report(address) for _ in range(ROUNDS)]
 
     def median(read: Any) -> float:
         return statistics.median(read(report) for report in reports)

@@ -7,18 +7,18 @@ from sphinx.application import Sphinx
 
 def bibtex() -> str:
     """The book as an entry of BibTeX."""
-    said = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     names = [
         "{" + one["name"] + "}" if "name" in one
         else f"{one['family-names']}, {one['given-names']}"
-        for one in said["authors"]
+        for one in citation["authors"]
     ]  # fmt: skip
     fields = {
         "author": " and ".join(names),
-        "title": "{" + said["title"] + "}",
-        "version": said["version"],
-        "year": said.get("date-released", "")[:4],
-        "url": said["url"],
+        "title": "{" + citation["title"] + "}",
+        "version": citation["version"],
+        "year": citation.get("date-released", "")[:4],
+        "url": citation["url"],
     }
     lines = [f"  {name} = {{{text}}}," for name, text in fields.items() if text]
     return "\n".join(["@software{minibert_book,", *lines, "}"])

@@ -20,9 +20,9 @@ def write(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         first = app.builder.get_target_uri(app.config.root_doc)
         page = Path(app.outdir, first).read_text(encoding="utf-8")
-        said = "\n".join(SAID.findall(page)).replace('href="../', 'href="')
+        tags = "\n".join(SAID.findall(page)).replace('href="../', 'href="')
         Path(app.outdir, "index.html").write_text(
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{said}\n'
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{tags}\n'
             f'<meta http-equiv="Refresh" content="0; url={first}">\n</head>\n'
             f'<body><main><a href="{first}">To the first page</a></main></body>\n</html>\n',
             encoding="utf-8",

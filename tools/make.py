@@ -299,6 +299,7 @@ TARGETS: dict[str, Callable[..., None]] = {
     "test": test,
     "lab": lab,
     "html": html,
+    "links": links,
     "chapter": chapter,
     "chapters": chapters,
     "check": check,

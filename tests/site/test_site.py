@@ -151,7 +151,7 @@ def formulas_settle(page) -> None:
 
 def barriers(page, only: list[str] | None = None) -> list[str]:
     """What axe finds to be serious or critical for readers with a handicap, and where."""
-    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
     if only:
         options["runOnly"] = only
     return [
