@@ -17,6 +17,7 @@ MOVED = {  # old module -> new module -> names
         "tagging": "Span read_tags span_f1 tag tag_row",
     },
     "data": {"files": "resolve"},
+    "figures": {"diagrams": "bert_map qa_map transformer_map"},
     "pretraining": {
         "corpus": "open_corpus text_files write_corpus",
         "transfer": "save_trained stack_layers train_last",

@@ -55,6 +55,7 @@ def test_the_names_of_0_2_are_all_there() -> None:
         "pretraining": "measure open_corpus pretrain save_trained text_files write_corpus",
         "classification": "collate classify fine_tune tag text_row predict Span",
         "qa": "Question Windows answer answer_all cut_windows evaluate find_tokens highlight",
+        "figures": "COLOURS bert_map heatmap qa_map recorded show transformer_map",
         "sentences": "METHODS Summary embed nearest rouge summarize whiten",
     }
     with warnings.catch_warnings():

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from minibert import figures
+from minibert import diagrams, figures
 from minibert.config import BertConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -230,7 +230,7 @@ def test_each_colour_stands_out_from_the_card(name):
 @pytest.mark.parametrize("name", FILLED)
 def test_text_in_a_box_is_legible(name):
     colour = figures.COLOURS[name]
-    ink = figures._ink(colour)
+    ink = figures.ink_on(colour)
     assert contrast("#FFFFFF" if ink == "white" else ink, colour) >= 4.5
 
 
@@ -261,13 +261,13 @@ def test_pictures_bring_their_own_white(path):
 
 PAIR = ["[CLS]", "who", "bit", "?", "[SEP]", "the", "dog", "[MASK]", "[SEP]"]
 DRAWN = {
-    "map": lambda: figures.bert_map("mlm"),
-    "anatomy": lambda: figures.bert_map(sizes=BertConfig()),
-    "arrows": lambda: figures.attention_arrows(PAIR[1:4], [0.25, 0.25, 0.5], 1),
-    "rows": lambda: figures.embedding_rows(PAIR, range(100, 109), [0] * 5 + [1] * 4),
-    "heads": lambda: figures.heads_map(PAIR, {7: {"bit": 0.75, "ran": 0.125}}, 0.875),
-    "answer": lambda: figures.qa_map(PAIR, [0] * 6 + [1, 0, 0], [0] * 7 + [1, 0]),
-    "transformer": figures.transformer_map,
+    "map": lambda: diagrams.bert_map("mlm"),
+    "anatomy": lambda: diagrams.bert_map(sizes=BertConfig()),
+    "arrows": lambda: diagrams.attention_arrows(PAIR[1:4], [0.25, 0.25, 0.5], 1),
+    "rows": lambda: diagrams.embedding_rows(PAIR, range(100, 109), [0] * 5 + [1] * 4),
+    "heads": lambda: diagrams.heads_map(PAIR, {7: {"bit": 0.75, "ran": 0.125}}, 0.875),
+    "answer": lambda: diagrams.qa_map(PAIR, [0] * 6 + [1, 0, 0], [0] * 7 + [1, 0]),
+    "transformer": diagrams.transformer_map,
 }
 
 

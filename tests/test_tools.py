@@ -255,7 +255,7 @@ FAULTS = {
     "data.py imports bert, which comes after it": write(
         "minibert/data.py", "from minibert.bert import x\n"
     ),
-    "figures stand apart": write("minibert/mlm.py", "import minibert.figures\n"),
+    "the drawings stand apart": write("minibert/mlm.py", "import minibert.figures\n"),
 }
 WHAT_READS = [c for c in check.CHECKS if c is not check.public_names_are_documented]
 

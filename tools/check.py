@@ -20,10 +20,11 @@ PACKAGE = ROOT / "minibert"
 # Printed in no chapter: the drawings, the command (and commands/), the names of before, and
 # the package's edges, which teach nothing about BERT: labels, folders, the hub, the web.
 BY_HAND = {
-    "__init__.py", "__main__.py", "figures.py", "moved.py",
+    "__init__.py", "__main__.py", "diagrams.py", "figures.py", "moved.py",
     "glue.py", "labels.py", "limits.py", "queueing.py", "search.py", "sentence_layout.py",
     "serving.py", "sharing.py",
 }  # fmt: skip
+DRAWINGS = {"diagrams", "figures"}  # they import nothing else of the package
 # A module imports only from what stands before it, here; chapters have another order.
 FLOORS = [
     "moved", "checks", "highlight", "device", "attention", "transformer",  # layers
@@ -131,8 +132,10 @@ def imports_point_up() -> Iterator[str]:
                     continue
                 if not part:  # the package itself: a name is found when it is used
                     continue
-                if path.stem == "figures" or part == "figures":
-                    yield f"{path.name} imports {name}: figures stand apart"
+                both = {path.stem, part}
+                if both & DRAWINGS:
+                    if not both <= {*DRAWINGS, "moved"}:
+                        yield f"{path.name} imports {name}: the drawings stand apart"
                 elif FLOORS.index(path.stem) <= FLOORS.index(part):
                     yield f"{path.name} imports {part}, which comes after it"
 

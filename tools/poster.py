@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from source import ROOT
 from sphinx.application import Sphinx
 
-from minibert import figures
+from minibert import diagrams, figures
 from minibert.config import BertConfig
 from minibert.counting import SIZES, parameters, total
 from minibert.heads import BertForQuestionAnswering
@@ -129,7 +129,7 @@ def bar(ax: Axes, config: BertConfig) -> None:
         if count > total(parts) / 8:
             ax.text(
                 left + count / 2, 0, text, ha="center", va="center", fontsize=10,
-                color=figures._ink(COLOURS[colour]), fontweight="bold",
+                color=figures.ink_on(COLOURS[colour]), fontweight="bold",
             )  # fmt: skip
         else:  # too narrow for its text, which goes below
             side = "right" if kind == "pooler" else "center"
@@ -178,7 +178,7 @@ def draw(readings: Readings) -> Figure:
     )  # fmt: skip
 
     page.head(0, 1.3, "The whole machine, from below")
-    figures.bert_map(sizes=config, ax=page.axes(0, 1.75, 5.4, left=0.12))
+    diagrams.bert_map(sizes=config, ax=page.axes(0, 1.75, 5.4, left=0.12))
     page.head(0, 7.4, f"{count:,} parameters")
     bar(page.axes(0, 7.9, 0.95), config)
     sizes(page.axes(0, 9.0, 1.95))
@@ -186,7 +186,7 @@ def draw(readings: Readings) -> Figure:
     page.head(1, 1.3, "1  Three rows, added")
     page.say(1, 1.78, r"$x_i = T_{\mathrm{id}_i} + S_{\mathrm{segment}_i} + P_i$,  then norm", 13)
     row = Tokenizer.from_pretrained("minilm").encode("who bit?", "the dog")
-    figures.embedding_rows(row.tokens, row.ids, row.type_ids, ax=page.axes(1, 2.15, 2.6))
+    diagrams.embedding_rows(row.tokens, row.ids, row.type_ids, ax=page.axes(1, 2.15, 2.6))
 
     page.head(1, 5.0, "2  Attention: each word looks at all")
     page.say(
@@ -196,7 +196,7 @@ def draw(readings: Readings) -> Figure:
     scores = np.array([0, 4, 0, 0, 4]) / math.sqrt(2)  # *bit*, in the chapter Attention
     weights = np.exp(scores) / np.exp(scores).sum()
     words = ["the", "dog", "bit", "the", "man"]
-    figures.attention_arrows(words, weights.tolist(), 2, ax=page.axes(1, 6.1, 1.95))
+    diagrams.attention_arrows(words, weights.tolist(), 2, ax=page.axes(1, 6.1, 1.95))
     page.say(
         1, 8.1, "A query asks, a key is found, a value is fetched, in shares\n"
         "that sum to 1. The row of bit becomes 46% dog, 46% man, …", 10,
@@ -215,10 +215,10 @@ def draw(readings: Readings) -> Figure:
     mask.tick_params(labelsize=8.5)
 
     page.head(2, 1.3, "4  Pre-training: two games without labels")
-    figures.heads_map(readings.pair, readings.words, readings.follows, ax=page.axes(2, 1.75, 4.4))
+    diagrams.heads_map(readings.pair, readings.words, readings.follows, ax=page.axes(2, 1.75, 4.4))
     page.say(2, 6.2, "15% of tokens are chosen: 80% masked, 10% swapped, 10% kept.", 9.5)
     page.head(2, 6.6, "5  Fine-tuning: for a task, another head")
-    figures.qa_map(readings.question, readings.starts, readings.ends, ax=page.axes(2, 7.1, 3.9))
+    diagrams.qa_map(readings.question, readings.starts, readings.ends, ax=page.axes(2, 7.1, 3.9))
 
     page.fig.text(
         0.5, 0.28 / HIGH, "Numbers in 4 are leads-small's and in 5 minilm-qa's, two small BERTs of "
