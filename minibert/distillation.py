@@ -123,7 +123,7 @@ def every_nth_layer(
     """Make a student of some of a teacher's layers, evenly chosen.
 
     Its embeddings and its head are the teacher's, too; nothing is
-    shared afterwards.
+    shared afterwards. It is where the teacher is, in its type.
 
     Args:
         teacher: of L layers.
@@ -143,7 +143,7 @@ def every_nth_layer(
         )
     student = BertForMaskedLM(
         replace(config, num_hidden_layers=layers)
-    )
+    ).to(teacher.device, teacher.dtype)
     pairs = [
         (student.bert.embeddings, teacher.bert.embeddings),
         (student.predictions, teacher.predictions),

@@ -90,19 +90,27 @@ class BertForReplacedTokens(BertPreTrainedModel):
             input_ids: (B, S); the next two as in `BertModel`.
             attention_mask: (B, S).
             token_type_ids: (B, S).
-            replaced: (B, S), True where a token was replaced.
+            replaced: (B, S), True where a token was replaced; asked
+                for with a mask (B, S) only.
 
         Raises:
-            TypeError, ValueError, IndexError: as in `BertModel`.
+            TypeError, ValueError, IndexError: as in `BertModel`; or
+                `replaced` has another shape than ids and mask.
         """
         x = self.bert(input_ids, attention_mask, token_type_ids)
         x = F.gelu(self.dense(x.last_hidden_state))  # (B, S, H)
         logits = self.output(x)[..., 0]  # (B, S)
         if replaced is None:
             return ReplacedTokensOutput(None, logits)
-        real = torch.ones_like(replaced, dtype=torch.bool)
+        real = torch.ones_like(input_ids, dtype=torch.bool)
         if attention_mask is not None:
             real = attention_mask.bool()
+        if not replaced.shape == real.shape == logits.shape:
+            raise ValueError(
+                f"replaced {tuple(replaced.shape)} and the mask "
+                f"{tuple(real.shape)} must be as the ids, "
+                f"{tuple(logits.shape)}"
+            )
         loss = F.binary_cross_entropy_with_logits(
             logits[real], replaced[real].to(logits.dtype)
         )

@@ -120,6 +120,11 @@ def test_layers_are_taken_evenly_and_shared_by_nobody(layers, taken):
     assert not held & {x.data_ptr() for x in student.parameters()}
 
 
+def test_a_student_is_where_its_teacher_is_and_in_its_type():
+    student = every_nth_layer(model(0).to("meta", torch.bfloat16), 2)
+    assert {(x.device.type, x.dtype) for x in student.parameters()} == {("meta", torch.bfloat16)}
+
+
 @pytest.mark.parametrize("layers", [0, -2, 3, 8])
 def test_layers_that_cannot_be_chosen_evenly_are_refused(layers):
     with pytest.raises(ValueError, match=f"{layers} layers cannot be chosen evenly from 4"):

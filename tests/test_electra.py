@@ -100,3 +100,14 @@ def test_embeddings_that_cannot_be_shared_are_refused(field: str, value: int, sh
     other = BertForMaskedLM(BertConfig(**SIZES | {field: value}))
     with pytest.raises(ValueError, match=rf"generator's embeddings are .*{shape}.* model's"):
         ReplacedTokens(other, BertForReplacedTokens(BertConfig(**SIZES)))
+
+
+@pytest.mark.parametrize(
+    ("mask", "replaced"),
+    [((3, 9), (3, 8)), ((3, 9), (3,)), ((3, 9, 9), (3, 9)), ((3, 9, 9), (3, 9, 9))],
+)
+def test_a_loss_over_other_shapes_is_refused(mask: tuple[int, ...], replaced: tuple[int, ...]):
+    model = BertForReplacedTokens(BertConfig(**SIZES))
+    given = batch() | {"attention_mask": torch.ones(mask, dtype=torch.bool)}
+    with pytest.raises(ValueError, match=r"replaced \(3,.* must be as the ids, \(3, 9\)"):
+        model(**given, replaced=torch.ones(replaced, dtype=torch.bool))

@@ -319,7 +319,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "14,000 steps": "= 9000 + 5000",
         "with 1.2 million": "Pre-training prints 1.2 M tokens",
         "and 63 %": "Fine-tuning prints 63.0",
-        "cost the answerable 0.3 points": "Question answering: the answerable without and with the threshold",
+        "cost the answerable 0.3 points": "Question answering: without and with the threshold",
         "most 17.3 %": "sentences prints it: [CLS] after 5 layers",
         "of 256 tokens took 0.281 s, and 0.150 s": "the thread that *asked* links to",
         "took 2.3 s": "the thread that *asked* links to",
