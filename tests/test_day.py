@@ -85,14 +85,14 @@ def test_the_last_step_needs_no_stop(tmp_path, monkeypatch):
 def test_without_a_folder_signals_are_left_alone():
     seen = []
 
-    def look(step, rank, world):
+    def microbatches(step, rank, world):
         seen.append(signal.getsignal(signal.SIGTERM))
         return batches(step)
 
-    train(Line(), look, TrainingConfig(steps=1, batch_size=12), progress=False)
+    train(Line(), microbatches, TrainingConfig(steps=1, batch_size=12), progress=False)
     assert seen == [signal.getsignal(signal.SIGTERM)]
     with pytest.raises(ValueError, match="time limit needs a folder"):
-        train(Line(), look, TrainingConfig(steps=1, time_limit=5), progress=False)
+        train(Line(), microbatches, TrainingConfig(steps=1, time_limit=5), progress=False)
     with pytest.raises(ValueError, match="time_limit must be positive, not 0"):
         TrainingConfig(steps=1, time_limit=0)
 

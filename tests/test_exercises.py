@@ -91,7 +91,7 @@ def only_needed(cells: list[NotebookNode], tries: list[NotebookNode]) -> list[No
     return [new_code_cell(part) for part in kept[: len(code)] if part]
 
 
-def said(cell: NotebookNode) -> str:
+def printed(cell: NotebookNode) -> str:
     return "".join(output.get("text", "") for output in cell.outputs).strip()
 
 
@@ -99,9 +99,9 @@ def judge(cells: list[NotebookNode], found: list[Exercise]) -> None:
     """Run the cells, then hand in each answer, and hold what the checks print."""
     nb = new_notebook(cells=[*cells, *tried(found)])
     execute(nb, ROOT / "book")
-    first = [said(c) for c in nb.cells[: len(cells)] if is_check(c)]
+    first = [printed(c) for c in nb.cells[: len(cells)] if is_check(c)]
     assert first == ["not yet"] * len(found)
-    prints = map(said, nb.cells[len(cells) + 1 :: 2])
+    prints = map(printed, nb.cells[len(cells) + 1 :: 2])
     for number, one in enumerate(found, 1):
         nonsense, *wrong, solved = [next(prints) for _ in one.answers]
         assert nonsense not in ("right", "not yet", ""), f"exercise {number}"

@@ -28,7 +28,7 @@ def beginning(nb: NotebookNode) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=code[: free[0] if free else CELLS])
 
 
-def said(cell: NotebookNode) -> str:
+def printed(cell: NotebookNode) -> str:
     """What a cell printed, less addresses."""
     texts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs]
     return re.sub(r"0x[0-9a-f]{6,}|<Figure size [^>]*>", "", "".join(texts))
@@ -44,7 +44,7 @@ def test_the_first_cells_print_the_same(
     for name, value in (ENVIRONMENT | SETTINGS[setting]).items():
         monkeypatch.setitem(os.environ, name, value)
     nb = beginning(nbformat.read(ROOT / "book" / f"{text.stem}.ipynb", as_version=4))
-    before = [said(cell) for cell in nb.cells]
+    before = [printed(cell) for cell in nb.cells]
     assert len(before) >= 4
     execute(nb, ROOT / "book")
-    assert [said(cell) for cell in nb.cells] == before
+    assert [printed(cell) for cell in nb.cells] == before

@@ -43,7 +43,7 @@ def parts_of(nb: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in code(nb) if EXPORT.match(cell.source.partition("\n")[0])]
 
 
-def fill(out: Path, name: str, wrong: dict[str, str] | None = None) -> NotebookNode:
+def fill_in(out: Path, name: str, wrong: dict[str, str] | None = None) -> NotebookNode:
     """Put the book's own code, with mistakes in it, into a chapter's notebook."""
     path = out / f"{name}.ipynb"
     nb = nbformat.read(path, as_version=4)
@@ -133,7 +133,7 @@ def test_nothing_written_is_said_so(out):
 
 def test_a_mistake_is_caught_and_named(out):
     right, wrong = "x.transpose(1, 2).flatten(2)", "x.reshape(len(x), x.shape[2], -1)"
-    fill(out, "attention", {right: wrong})
+    fill_in(out, "attention", {right: wrong})
     done = run(out, "attention")
     assert done.returncode == 1 and "attention: 10 of 10 functions written" in done.stdout
     assert "red   test_a_wrong_merge_is_caught" in done.stdout
@@ -141,13 +141,13 @@ def test_a_mistake_is_caught_and_named(out):
     assert "The first mistake, test_self_attention_equals_torch" in done.stdout
     assert "AssertionError" in done.stdout.split("The first mistake")[1]
     assert not (out / "mine" / "attention.py").exists()
-    fill(out, "attention")
+    fill_in(out, "attention")
     assert run(out, "attention").returncode == 0
     assert (out / "mine" / "attention.py").exists()
 
 
 def test_the_books_own_code_is_green_and_is_used_from_then_on(out):
-    fill(out, "counting")
+    fill_in(out, "counting")
     done = run(out, "counting")
     assert done.returncode == 0, done.stdout
     assert re.search(r"9 of 9 functions written, (\d+) of \1 tests green", done.stdout)
@@ -161,7 +161,7 @@ def test_the_books_own_code_is_green_and_is_used_from_then_on(out):
 def test_a_notebook_checks_itself(out, monkeypatch):
     """With `attention` green or not, what the cells define is what is tested."""
     monkeypatch.syspath_prepend(str(ROOT))
-    nb = fill(out, "embeddings")
+    nb = fill_in(out, "embeddings")
     first, *rest = code(nb)
     some = [first, *(cell for cell in rest if cell.id == "check" or cell in parts_of(nb))]
     for cell in some:
@@ -175,7 +175,7 @@ def test_a_notebook_checks_itself(out, monkeypatch):
 
 def test_what_was_filled_in_is_kept(tmp_path):
     assert student.build(tmp_path) == student.build(tmp_path) == []
-    fill(tmp_path, "counting")
+    fill_in(tmp_path, "counting")
     before = (tmp_path / "counting.ipynb").read_bytes()
     assert student.build(tmp_path) == ["counting.ipynb"]
     assert (tmp_path / "counting.ipynb").read_bytes() == before
@@ -194,7 +194,7 @@ def test_cells_take_the_place_of_a_modules_parts():
 
 
 def test_a_cell_that_is_no_python_is_shown(out):
-    fill(out, "tagging", {"def span_f1(": "def span_f1(("})
+    fill_in(out, "tagging", {"def span_f1(": "def span_f1(("})
     done = run(out, "tagging")
     assert done.returncode == 1 and "a cell # minibert/tagging.py is not Python: " in done.stderr
 

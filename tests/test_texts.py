@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
+def json_lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
     """Run a command with --json; give its lines."""
     assert main([*words, "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -46,7 +46,7 @@ def test_answer(
     one = minibert.answer(question, TEXT)
     assert main(["answer", question, "page.txt"]) == 0
     assert capsys.readouterr().out == one.text + "\n"
-    (line,) = said(capsys, "answer", question, "page.txt")
+    (line,) = json_lines(capsys, "answer", question, "page.txt")
     assert line["text"] == TEXT[line["start"] : line["end"]] == one.text and line["others"] == []
     for words in (["-"], []):
         from_input(monkeypatch, TEXT)
@@ -61,14 +61,14 @@ def test_summarize(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = minibert.summarize(TEXT, 2)
     chosen = [summary.sentences[i] for i in summary.chosen]
     assert capsys.readouterr().out.splitlines() == chosen
-    lines = said(capsys, "summarize", "page.txt", "--count", "1", "--method", "first")
+    lines = json_lines(capsys, "summarize", "page.txt", "--count", "1", "--method", "first")
     assert lines == [{"sentence": 0, "weight": lines[0]["weight"], "text": summary.sentences[0]}]
     assert main(["summarize", "page.txt", "--method", "best"]) == 2
     assert "--method: 'best' is none of graph, centroid" in capsys.readouterr().err
 
 
 def test_embed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, "embed", "lines.txt")
+    lines = json_lines(capsys, "embed", "lines.txt")
     assert [one["text"] for one in lines] == ["A dog bit him.", "Été à 東京"]
     wanted = minibert.embed(["A dog bit him.", "Été à 東京"])
     assert abs(wanted - [one["vector"] for one in lines]).max() < 1e-6
@@ -82,7 +82,7 @@ def test_fill(
 ) -> None:
     text = "The [MASK] is the capital of [MASK]."
     wanted = minibert.fill_mask(text, 2)
-    lines = said(capsys, "fill", text, "--count", "2")
+    lines = json_lines(capsys, "fill", text, "--count", "2")
     assert [(one["blank"], one["word"]) for one in lines] == [
         (at, word) for at, blank in enumerate(wanted) for word in blank.words
     ]
@@ -98,7 +98,7 @@ def test_classify(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kind = minibert.BertForSequenceClassification
     kind(sizes, labels=["left", "right"]).save_pretrained("two")
     minibert.Tokenizer.from_pretrained("leads-small").save_pretrained("two")
-    lines = said(capsys, "classify", "lines.txt", "--model", "two")
+    lines = json_lines(capsys, "classify", "lines.txt", "--model", "two")
     assert lines[0]["classes"].keys() == {"left", "right"} and len(lines) == 2
     assert main(["classify", "lines.txt", "--model", "two"]) == 0
     assert capsys.readouterr().out.split()[1] in ("left", "right")
@@ -117,7 +117,7 @@ def test_attention(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_models(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, "models")
+    lines = json_lines(capsys, "models")
     assert [one["name"] for one in lines] == [one.name for one in minibert.models()]
     assert lines[0]["figures"][0].keys() == {"dataset", "metric", "value"}
     assert main(["models"]) == 0

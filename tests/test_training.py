@@ -78,14 +78,14 @@ def run(
 ) -> nn.Module:
     """Train; the data gives up at step `stop`, as a power cut would."""
 
-    def some(step: int, rank: int, world: int) -> list[Microbatch]:
+    def interrupted(step: int, rank: int, world: int) -> list[Microbatch]:
         if step == stop:
             raise KeyboardInterrupt
         return batches(step)
 
     model = Line()
     try:
-        train(model, some, config, folder, branch_from=branch_from, progress=False)
+        train(model, interrupted, config, folder, branch_from=branch_from, progress=False)
     except KeyboardInterrupt:
         assert stop < config.steps
     return model
