@@ -17,7 +17,7 @@ import onnxruntime
 import pytest
 import torch
 from playwright.sync_api import Page, expect
-from test_site import SITE, Quiet, need, page, server, start_browser  # noqa: F401
+from test_site import SITE, Quiet, barriers, need, page, server, start_browser  # noqa: F401
 
 from minibert import answer, embed
 from minibert.attention import attention, causal_mask
@@ -100,6 +100,7 @@ def test_the_toy_works_by_keyboard_and_explains(page, server):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_role("button", name="As it was").click()
     assert said.inner_text().endswith("0.46 of the mixed row of bit is dog.")
+    check_barriers(page)
     assert page.errors == []
 
 
@@ -266,6 +267,14 @@ def submit(page: Page, part: str, result: str) -> None:
     figure.locator(result).first.wait_for()
 
 
+def check_barriers(page: Page) -> None:
+    """With what the page shows now, in both colours."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
+        assert barriers(page) == []
+
+
 def test_a_typed_question_gets_the_answer_that_python_gives(page, server, models):
     reader = in_python(models, "qa.onnx", "minilm-qa")
     page.set_viewport_size({"width": 375, "height": 740})
@@ -294,6 +303,7 @@ def test_a_typed_question_gets_the_answer_that_python_gives(page, server, models
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("[data-live=ask] .answers button").nth(1).press("Enter")
     assert page.locator("[data-live=ask] mark").inner_text() == found[1][0]
+    check_barriers(page)
     context.fill(" ")
     page.get_by_label("A question").press("Enter")
     page.locator("[data-live=ask] p.error").wait_for()
@@ -331,6 +341,7 @@ def test_a_blank_is_filled_and_attention_drawn(page, server, models):
     most = encoded.tokens[maps[2][0, 1, 3].argmax()]
     said = page.locator("[data-live=fill] .said").inner_text()
     assert said.startswith(f"{encoded.tokens[3]} (3) looks most at: {most} (")
+    check_barriers(page)
     assert page.errors == []
 
 
@@ -354,6 +365,7 @@ def test_leads_are_found_by_their_meaning(page, server, models):
     # as the model itself sees them, which was not rounded
     exact = embed([texts[i][1] for i in np.argsort(-cosines)[:5]]) @ embed([query])[0]
     np.testing.assert_allclose(np.sort(cosines)[:-6:-1], exact, atol=0.08)
+    check_barriers(page)
     assert page.errors == []
 
 
