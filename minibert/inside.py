@@ -140,7 +140,8 @@ def attend(
 VIEW = """
 <div id="ID" class="mathjax_ignore tex2jax_ignore"
 style="max-width: 40em; font-size: 15px; line-height: 1.6">
-<p style="margin: 0 0 0.5em">layer <select class="l"></select> head <select class="h"></select>
+<p style="margin: 0 0 0.5em"><label>layer <select class="l"></select></label>
+<label>head <select class="h"></select></label>
 <span class="hint">point at a word</span></p>
 <p class="t" style="margin: 0">STATIC</p>
 </div>
