@@ -16,7 +16,9 @@ BOOK = ROOT / "book"
 PAGE = (BOOK / "questions.md").read_text(encoding="utf-8")
 FENCED = re.compile(r"^```\w*\n.*?^```$", re.M | re.S)
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]*)\)")
-LAST = re.compile(r"^\*(?:Shown in|Related)\* (.+?)(?: · \*asked\* \[here\]\((\S+)\))?$", re.M)
+LAST = re.compile(
+    r"^\*(?:Shown in|Related)\* (.+?)(?: · \*asked\* \[(?:on|in) [^\]]+\]\((\S+)\))?$", re.M
+)
 OLD = {  # the sections that others link to
     "attention-and-the-transformer", "tokens", "embeddings", "weights", "counting",
     "masked-words", "pairs-of-sentences", "pre-training", "fine-tuning", "answers",

@@ -7,6 +7,7 @@ has one, Sphinx puts what it says.
 from __future__ import annotations
 
 import datetime
+import html
 import json
 import platform
 from importlib import metadata
@@ -62,8 +63,8 @@ def show(app: Sphinx, doctree: nodes.document) -> None:
     run = app.env.metadata[app.env.docname].get("run")
     title = next(doctree.findall(nodes.title), None)
     if run and title is not None:
-        line = nodes.container(classes=["last-run"])
-        line += nodes.inline(text=say(json.loads(run)))
+        text = html.escape(say(json.loads(run)))  # raw: no part of a description of the page
+        line = nodes.raw("", f'<div class="last-run"><span>{text}</span></div>', format="html")
         title.parent.insert(title.parent.index(title) + 1, line)
 
 

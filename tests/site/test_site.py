@@ -145,13 +145,22 @@ def weigh(page) -> list[int]:
 def formulas_settle(page) -> None:
     """Wait until all formulas are drawn, also those that wait until they are near."""
     page.wait_for_load_state("load")
-    page.evaluate("""() => window.MathJax?.startup?.promise?.then(
-        () => MathJax.startup.document.lazyTypesetAll?.()).then(() => 0)""")
+    page.evaluate("() => window.drawFormulas?.().then(() => 0)")
+
+
+# No colour is on its way, and nothing waits to be laid out until it is near.
+SETTLED = """*, ::before, ::after { transition: none !important }
+    .bd-article section { content-visibility: visible !important }"""
 
 
 def barriers(page, only: list[str] | None = None) -> list[str]:
     """What axe finds to be serious or critical for readers with a handicap, and where."""
-    page.add_style_tag(content="*, ::before, ::after { transition: none !important }")
+    page.add_style_tag(content=SETTLED)
+    size = page.viewport_size
+    tall = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size(size | {"height": tall})  # what waits until it is near has come
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.set_viewport_size(size)
     options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
     if only:
         options["runOnly"] = only
