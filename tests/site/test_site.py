@@ -142,9 +142,13 @@ def weigh(page) -> list[int]:
     return found
 
 
-def formulas_settle(page) -> None:
-    """Wait until all formulas are drawn, also those that wait until they are near."""
+def settle(page) -> None:
+    """Wait until all formulas and pictures are there, also those that come when they are near."""
     page.wait_for_load_state("load")
+    page.evaluate("""() => Promise.all([...document.images].map((one) => {
+        one.loading = "eager";
+        return one.decode().catch(() => 0);  // what is broken is found later
+    })).then(() => 0)""")
     page.evaluate("() => window.drawFormulas?.().then(() => 0)")
 
 
@@ -197,7 +201,7 @@ def test_page(page, server, name):
     page.emulate_media(color_scheme="dark")  # which changes nothing but the colours
     page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     found["dark"] = barriers(page, ["color-contrast", "link-in-text-block"])
-    formulas_settle(page)
+    settle(page)
     wide = page.evaluate(LOOK)
     page.set_viewport_size({"width": 390, "height": 844})
     phone = page.evaluate(LOOK)
@@ -224,7 +228,7 @@ def test_an_old_address_leads_to_the_page(page, server, old, new):
 
 def test_formulas_are_drawn_somewhere(page, server):
     page.goto(f"{server}/{FIRST}")
-    formulas_settle(page)
+    settle(page)
     assert page.evaluate(LOOK)["drawn"] > 0
 
 
@@ -362,7 +366,7 @@ def test_light_and_dark(page, server, scheme):
 
 def test_the_folder_opens_without_a_server(page, server):
     page.goto((SITE / FIRST).as_uri())
-    formulas_settle(page)
+    settle(page)
     assert page.evaluate(LOOK)["drawn"] > 0
     assert [url for url in page.asked if not url.startswith(("file:", "data:"))] == []
     assert page.errors == []
@@ -389,7 +393,7 @@ def test_text_of_users_is_no_formula(page, server, text):
     body = DOLLARS % (f"<p>{text}</p>", *shown)
     page.route("**/dollars.html", lambda route: route.fulfill(body=body, content_type="text/html"))
     page.goto(f"{server}/dollars.html")
-    formulas_settle(page)
+    settle(page)
     assert page.locator("#plain mjx-container").count() > 0
     assert page.locator("#ours mjx-container").count() == 0
     assert " ".join(text.split()) in " ".join(page.locator("#ours").inner_text().split())
