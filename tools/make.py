@@ -222,7 +222,7 @@ def test() -> None:
     notebooks()
     html()
     downloads()
-    module("pytest", "tests/site")
+    module("pytest", "-n", "2", "--dist", "worksteal", "tests/site")
     book("welcome", "attention")
 
 
