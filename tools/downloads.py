@@ -136,6 +136,8 @@ def clean(body: Tag, name: str, title: str, answers: Answers) -> None:
     """Take away what needs a screen, and move what is folded."""
     for one in body.select("script, link, style, .headerlink, p:has(select)"):
         one.decompose()
+    for image in body.select("img[loading]"):
+        del image["loading"]  # on paper nothing comes near
     for token in body.select(".highlight span, code span, .sig span"):
         if not COLOURED & {*token.get("class", [])} and "id" not in token.attrs:
             token.unwrap()

@@ -64,6 +64,19 @@ def test_no_page_of_the_pdf_is_blank_and_it_is_small(pdf: pypdf.PdfReader):
     assert PDF.stat().st_size < 25e6
 
 
+def test_the_pdf_has_each_picture_of_the_site(pdf: pypdf.PdfReader):
+    shown = {
+        name for page in SITE.glob("book/*.html") if page.stem in NAMES
+        for name in re.findall(r'src="\.\./_images/([^"]+\.png)"', page.read_text(encoding="utf-8"))
+    }  # fmt: skip
+    drawn = set()
+    for page in pdf.pages:
+        for one in (page["/Resources"].get("/XObject") or {}).values():
+            if one.get_object()["/Subtype"] == "/Image":
+                drawn.add(one.idnum if hasattr(one, "idnum") else id(one))
+    assert len(shown) > 80 and len(drawn) >= len(shown)
+
+
 def test_links_inside_the_pdf_lead_somewhere(pdf: pypdf.PdfReader):
     names, count = set(pdf.named_destinations), 0
     for page in pdf.pages:
