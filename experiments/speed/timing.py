@@ -83,24 +83,23 @@ class Here:
         return self.compute()
 
     def profile(self) -> dict[str, float]:
-        """Say where the time of one call goes: shares of it, the largest first.
+        """Say where the time of a call goes: shares of it, the largest first.
 
-        Of torch's work by operation, of the rest by function.
+        Of torch's work by operation, of the rest by function; each by a call of its own.
         """
         import torch
         from torch.profiler import ProfilerActivity, profile
 
         torch.autograd.set_multithreading_enabled(False)  # backward, too, where it is seen
         with profile(activities=[ProfilerActivity.CPU]) as seen:
-            self.work()
-        shares = {event.key: event.self_cpu_time_total / 1e6 for event in seen.key_averages()}
+            whole = self.seconds_of_one_call()
+        shares = {x.key: x.self_cpu_time_total / 1e6 / whole for x in seen.key_averages()}
         python = cProfile.Profile()
-        python.runcall(self.work)
+        whole = python.runcall(self.seconds_of_one_call)
         for (file, _, name), (_, _, own, _, _) in pstats.Stats(python).stats.items():  # type: ignore[attr-defined]
             if "torch" not in f"{file}{name}":
-                shares[f"{Path(file).stem}: {name}" if file != "~" else name] = own
-        whole = self.seconds_of_one_call()
-        largest = sorted(((v / whole, k) for k, v in shares.items()), reverse=True)[:8]
+                shares[f"{Path(file).stem}: {name}" if file != "~" else name] = own / whole
+        largest = sorted(((share, name) for name, share in shares.items()), reverse=True)[:8]
         return {name: round(share, 3) for share, name in largest if share >= 0.02}
 
     def seconds_of_one_call(self) -> float:
