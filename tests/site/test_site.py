@@ -336,7 +336,7 @@ def test_the_sites_address_leads_to_the_first_page_and_says_what_it_says(page, s
 def test_how_to_cite_is_what_the_citation_file_says(page, server):
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     page.goto(f"{server}/book/data.html")
-    entry = page.locator("#how-to-cite pre").inner_text()
+    entry = page.locator("#how-to-cite pre").text_content().strip()
     assert entry.startswith("@software{") and entry.count("{") == entry.count("}")
     for wanted in (cited["title"], cited["version"], cited["url"], cited["authors"][0]["name"]):
         assert wanted in entry
