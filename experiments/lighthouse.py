@@ -25,7 +25,7 @@ from typing import Any
 
 from record import RESULTS, ROOT, circumstances, write_rows
 
-sys.path += [str(ROOT / "tools"), str(ROOT / "tests" / "site")]
+sys.path.append(str(ROOT / "tests" / "site"))
 from browser import CHROMIUM, FLAGS
 from test_site import BASE, SITE, Host
 
@@ -83,18 +83,18 @@ def main() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Host, directory=str(SITE))) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
         for name in PAGES:
-            row, report = measure(f"http://127.0.0.1:{http.server_port}{BASE}book/{name}.html")
+            row, last = measure(f"http://127.0.0.1:{http.server_port}{BASE}book/{name}.html")
             rows.append({"page": name} | row)
             print(json.dumps(rows[-1]), flush=True)
         http.shutdown()
-    settings = report["configSettings"]
+    settings = last["configSettings"]
     kept = {
         "command": "python experiments/lighthouse.py",
         "machine": "2 cores that others used too; the site came from the same machine",
         "lighthouse": VERSION,
         "rounds": ROUNDS,
         "as": {key: settings[key] for key in ("formFactor", "throttlingMethod", "throttling")},
-        "browser": report["environment"]["hostUserAgent"].split()[-2],
+        "browser": last["environment"]["hostUserAgent"].split()[-2],
         "pages": rows,
     } | circumstances("jupyter-book")
     write_rows(RESULTS / "lighthouse.json", kept)

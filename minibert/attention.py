@@ -355,7 +355,8 @@ class SelfAttention(nn.Module):
         """Give the weights that `forward` uses, (B, A, S, S).
 
         `forward` uses a fused function that never stores them, so
-        they are computed here again, without dropout.
+        they are computed here again, without dropout. Of a packed
+        row each text has a map of its own: (N, A, S, S).
         """
         if isinstance(mask, Packing):  # (N, A, S, S)
             x, mask = mask.pad(x), padding_mask(mask.mask)

@@ -37,9 +37,11 @@ def by_name(fields: tuple[Any, ...], key: Any) -> Any:
 
 
 class Batch(NamedTuple):
-    """Three tensors (B, S) of int64, in the order a model takes them.
+    """Three tensors (B, S) of int64, in the order of a model.
 
-    A model takes it as `model(*batch)` or `model(**batch)`.
+    A model takes it as `model(*batch)` or `model(**batch)`. They
+    are arrays of NumPy where a tokenizer was asked for those; `to`
+    moves tensors alone.
 
     Attributes:
         input_ids: rows of the embedding table.
@@ -217,7 +219,19 @@ def unpack(x: "Tensor", attention_mask: "Tensor") -> "Tensor":
 def collate(
     rows: Sequence[Row], pad_id: int
 ) -> "dict[str, Tensor]":
-    """Do `lay_rows`, as tensors.
+    """Lay rows side by side, as tensors, with their mask (B, S).
+
+    Args:
+        rows: B dictionaries with the same keys: `input_ids`, a
+            list, and lists as long or single numbers beside it.
+        pad_id: what fills up `input_ids`, the id of [PAD].
+
+    Returns:
+        A tensor for each key, and `attention_mask` where rows have
+        none. A list becomes (B, S), filled up with IGNORE (-100)
+        where it is `labels`, else with 0; a list of floats is not
+        filled up; a number becomes (B,). Whole numbers are int64,
+        floats float32.
 
     >>> rows = [{"input_ids": [2, 7, 3]}, {"input_ids": [2, 3]}]
     >>> collate(rows, pad_id=0)["attention_mask"].tolist()

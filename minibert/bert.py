@@ -153,7 +153,12 @@ class BertPreTrainedModel(nn.Module):
         return out
 
     def initialise(self, only: Collection[str] | None = None) -> None:
-        """Start as BERT starts: N(0, 0.02), biases and [PAD] zero.
+        """Draw the weights anew, in place.
+
+        Matrices and tables come from a normal distribution of mean
+        0 and standard deviation `config.initializer_range`, 0.02
+        in BERT; a norm's weight is 1, biases are 0, and so is
+        [PAD]'s row, if `config.pad_token_id` says which it is.
 
         Args:
             only: names of parameters; None for all of them.
@@ -179,10 +184,11 @@ class BertPreTrainedModel(nn.Module):
         again.
 
         Args:
-            size: V, the number of pieces that the tokenizer has.
+            size: V, the tokenizer's `len(tokenizer)`.
 
         Raises:
-            ValueError: no size for this config, as in `BertConfig`.
+            TypeError: it is no whole number.
+            ValueError: it is below 1, or cuts off [PAD]'s row.
 
         Source: Hewitt 2021, Initializing new word embeddings for
         pretrained language models.
@@ -212,8 +218,10 @@ class BertPreTrainedModel(nn.Module):
         ignore_mismatched_sizes: bool = False,
         **options: Any,
     ) -> Self:
-        """Load published weights, in eval mode.
+        """Load published weights, in eval mode, on the CPU.
 
+        `model.to(best_device())` moves them; only where torch's
+        default device is another are they on that at once.
         Nothing random is drawn but for weights that the file lacks.
 
         Args:
@@ -225,7 +233,8 @@ class BertPreTrainedModel(nn.Module):
                 was trained; None for what its config names, if that
                 ships.
             revision: a hub id's branch, tag or commit; None for the
-                one that is pinned here, else the newest.
+                one that is pinned here, else what the hub's cache
+                holds, else the newest.
             ignore_mismatched_sizes: start a head anew that has
                 another size in the file.
             **options: for the class, as `add_pooling_layer=False`,
@@ -233,9 +242,13 @@ class BertPreTrainedModel(nn.Module):
 
         Raises:
             FileNotFoundError: no config or no weights there.
-            TypeError: a `dtype` that is no floating-point type.
+            ModuleNotFoundError: "minilm", or what was trained on
+                top of it, without the extra `[models]`.
+            TypeError: a `dtype` that is no floating-point type, or
+                a field of `config.json` of a wrong type.
             ValueError: a file that is broken, a pickle, another
-                model's, or does not fit its config.
+                model's, or does not fit its config; a head that
+                needs `labels`, and gets none.
 
         Warns:
             UserWarning: weights in the file that this model has no
@@ -268,10 +281,13 @@ class BertPreTrainedModel(nn.Module):
         return model.eval()
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a folder.
+        """Write `config.json` and `model.safetensors` to a folder.
 
-        Both are written beside their places and then moved in, so
-        that a failure leaves what was there before.
+        `transformers` reads it, too: the weights have its names.
+        They keep their dtype. The tokenizer is saved by its own
+        `save_pretrained`. Both files are written beside their
+        places and then moved in, so that a failure leaves what was
+        there before.
 
         Raises:
             ValueError: the model is on the meta device.
@@ -279,7 +295,16 @@ class BertPreTrainedModel(nn.Module):
         write_folder(Path(path), self, self.config)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Send the model to the hub; see `minibert.push_to_hub`."""
+        """Send the model to the hub; give the commit's address.
+
+        Args:
+            repo_id: `owner/name`.
+            **options: as `minibert.push_to_hub` takes them;
+                `license="apache-2.0"`, or another, must be there.
+
+        Raises:
+            ValueError, PermissionError, ConnectionError: see there.
+        """
         sharing: Any = import_module("minibert.sharing")
         url: str = sharing.push_to_hub(self, repo_id, **options)
         return url
@@ -289,12 +314,21 @@ Kind = TypeVar("Kind", bound=BertPreTrainedModel)
 
 
 class BertOutput(NamedTuple):
-    """What `BertModel` returns; `None` where not asked for."""
+    """What `BertModel` returns; `None` where not asked for.
 
-    last_hidden_state: Tensor  # (B, S, H)
-    pooler_output: Tensor | None  # (B, H)
-    hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of them
-    attentions: tuple[Tensor, ...] | None = None  # L, (B, A, S, S)
+    Attributes:
+        last_hidden_state: (B, S, H).
+        pooler_output: (B, H), of [CLS]; None without a pooler.
+        hidden_states: L + 1 of (B, S, H): what the embeddings give,
+            then what each layer gives.
+        attentions: L of (B, A, S, S): for each query, a row, its
+            weights on all keys.
+    """
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class BertModel(BertPreTrainedModel):
@@ -353,21 +387,32 @@ class BertModel(BertPreTrainedModel):
         """Turn token ids into one vector each, and one for all.
 
         Args:
-            input_ids: (B, S).
+            input_ids: (B, S); of packed texts (1, P).
             attention_mask: 1 where a token is real, (B, S); or
-                (B, S, S), what each query may see, where one
-                row holds several texts. The mask (B, S) of
-                texts that `pack` made one row of: see there.
-            token_type_ids: (B, S) segments; 0 where absent.
-            position_ids: (B, S); 0, 1, 2, ... where absent.
+                (B, S, S), what each query may see. Of packed
+                texts it stays (B, S), as `pack` leaves it. All
+                tokens are real where it is absent.
+            token_type_ids: as the ids, segments; 0 where absent.
+            position_ids: as the ids; 0, 1, 2, ... where absent,
+                from 0 in each packed text.
             inputs_embeds: (B, S, H) in place of `input_ids`.
             output_hidden_states: keep the L + 1 states (B, S, H).
-            output_attentions: keep the L maps (B, A, S, S), by a
-                second, explicit sum.
+            output_attentions: keep the L maps (B, A, S, S). The
+                layers do not store them, so they are computed
+                once more, without dropout.
+
+        Returns:
+            A `BertOutput`. Of B packed texts the states are
+            (1, P, H); the pooled vectors and the maps are those
+            of B texts.
 
         Raises:
-            TypeError, ValueError, IndexError: see `Embeddings`
-                and `padding_mask`; a mask that does not fit.
+            TypeError: ids or a mask that are no tensors, or ids
+                that are no integers.
+            ValueError: shapes that do not fit, more tokens than
+                positions, or a mask of other values than 0 and 1.
+            IndexError: an id without a row in its table. In
+                training on a GPU no values are looked at.
         """
         ids = input_ids if inputs_embeds is None else inputs_embeds
         packing = find_packing(attention_mask, ids)

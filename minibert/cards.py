@@ -19,7 +19,13 @@ __all__ = ["Figure", "Model", "Models", "models"]
 
 
 class Figure(NamedTuple):
-    """One measurement that a card reports."""
+    """One measurement that a card reports.
+
+    Attributes:
+        dataset: what was measured on.
+        metric: what was measured.
+        value: in percent.
+    """
 
     dataset: str
     metric: str
@@ -27,15 +33,26 @@ class Figure(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A model that needs no network."""
+    """A model that needs no network.
+
+    Attributes:
+        name: what `load` takes.
+        task: in the hub's words, "?" where no card says it.
+        parameters: how many; with those of the model below, where
+            this one was trained on top of another.
+        size: bytes of its own `model.safetensors` alone.
+        figures: what its card reports.
+        licence: in the hub's words, "?" where no card says it.
+        source: whose weights, and what brings them.
+    """
 
     name: str
-    task: str  # in the hub's words
+    task: str
     parameters: int
-    size: int  # bytes of the weights' file here
-    figures: tuple[Figure, ...]  # percent
+    size: int
+    figures: tuple[Figure, ...]
     licence: str
-    source: str  # whose weights, and what brings them
+    source: str
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -57,6 +57,12 @@ def with_labels(
 def label_names(config: BertConfig) -> list[str]:
     """Give the names of a config's classes, in their order.
 
+    They are its `id2label`. A config that was saved of a classifier
+    and has none has two, LABEL_0 and LABEL_1, as in `transformers`.
+
+    Args:
+        config: of a model with a head for classes or tags.
+
     Raises:
         ValueError: it names none, one twice, or skips a number.
     """
@@ -158,10 +164,21 @@ def text_row(
     Args:
         text: what is beyond `max_length` tokens is cut off.
         tokenizer: the model's.
-        label: its class; of other problems a number, or 0.0 or 1.0
-            for each class. None where it is asked for.
+        label: the number of its class, from 0; for a regression a
+            number; for several classes at once a list of 0.0 or
+            1.0, one for each. None for a row to predict.
         max_length: tokens, special ones included.
-        second: another text, read together with this one.
+        second: another text, read together with this one; of two
+            that are too long together, the longer is cut first.
+
+    Returns:
+        `input_ids`; `token_type_ids` where there is a second text;
+        `labels` where there is a label.
+
+    Raises:
+        TypeError: a text that is no string, or a label that is
+            neither a number nor a list of them.
+        ValueError: a label that is nan or infinite.
 
     >>> text_row("good", Tokenizer.from_pretrained("minilm"), 1)
     {'input_ids': [101, 2204, 102], 'labels': 1}
@@ -242,8 +259,11 @@ def classify(
 ) -> dict[str, float] | list[dict[str, float]] | Iterator[dict[str, float]]:
     """Give the probability of each class, the likeliest first.
 
-    Of several classes at once, each has its own probability; of a
-    regression, it is the number itself.
+    Of one text, a dict from the names of `label_names` to numbers.
+    They are what the config's `problem_type` says: of one class of
+    several, they add up to 1; of several classes at once, each is a
+    probability by itself; of a regression, they are the numbers
+    that the model gives.
 
     Args:
         text: what is beyond `max_length` is cut off, or read in
@@ -252,12 +272,13 @@ def classify(
             gives an iterator.
         model: a folder, a hub id, or a model and its tokenizer.
         second: another text, for a model that reads two; of a list,
-            a list.
+            a list; not with an iterator.
         max_length: tokens in a row; None, or more than the model
             has positions, for as many as those.
-        doc_stride: of a text of any length, tokens from one
-            window's begin to the next one's. The mean of the
-            windows' logits counts.
+        doc_stride: cuts a longer text into windows: tokens from one
+            window's begin to the next one's; the last ends with the
+            text. The mean of the windows' logits counts. None cuts
+            the text off instead.
         device: where to put a model that is named; None for the
             best.
 
@@ -265,7 +286,10 @@ def classify(
         TypeError: a text that is no string.
         ValueError: windows that would leave tokens out between
             them, or windows of two texts; not as many second texts
-            as texts.
+            as texts, or some beside an iterator; a config that names no classes.
+        FileNotFoundError, TypeError, ValueError: as `load`: among
+            others a model in training mode, or one without a
+            trained head.
 
     >>> from minibert import BertForSequenceClassification, TrainingConfig
     >>> from minibert import fine_tune, labelled_rows
@@ -283,6 +307,8 @@ def classify(
     bert, tokenizer = load(model, "BertForSequenceClassification", device)
     limit = row_length(bert, max_length)
     if isinstance(text, Iterator):
+        if second is not None:
+            raise ValueError("second texts need a list of texts, not an iterator")
         return stream(text, lambda chunk: classify(
             chunk, model=(bert, tokenizer), max_length=max_length, doc_stride=doc_stride
         ))  # fmt: skip

@@ -24,8 +24,26 @@ class BertConfig:
     """The numbers that make one BERT differ from another.
 
     Names and defaults are those of BERT-base's `config.json`.
-    `extra` holds what such a file says beyond them and what
-    changes no number; it is written back on saving.
+    A config does not change: `dataclasses.replace` makes another.
+
+    Attributes:
+        vocab_size: V, rows of the token table.
+        hidden_size: H, a multiple of `num_attention_heads`.
+        num_hidden_layers: L.
+        num_attention_heads: A.
+        intermediate_size: the width inside an MLP, 4H in BERT.
+        hidden_dropout_prob: chance that a number is dropped in
+            training, from 0 to below 1.
+        attention_probs_dropout_prob: the same, of a weight of
+            attention.
+        max_position_embeddings: most tokens in a row.
+        type_vocab_size: how many segments there are.
+        initializer_range: standard deviation of new weights.
+        layer_norm_eps: added to the variance in a LayerNorm.
+        pad_token_id: the id of [PAD], None for none.
+        extra: what else such a file says, as the names of the
+            labels, `id2label`; written back on saving. What the
+            model does not compute is refused.
 
     Raises:
         TypeError: a field that does not exist, or of a wrong type.

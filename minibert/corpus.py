@@ -67,8 +67,9 @@ def write_corpus(
     >>> from tempfile import mkdtemp
     >>> folder, tokenizer = mkdtemp(), Tokenizer.from_pretrained("minilm")
     >>> documents = [["One river.", "It is long."], ["Two.", "Three."]]
-    >>> len(write_corpus(documents, tokenizer, folder, max_length=16))
-    3
+    >>> corpus = write_corpus(documents, tokenizer, folder, max_length=16)
+    >>> corpus.chunks.tolist()
+    [[0, 2, 0], [2, 4, 1]]
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,16 +163,24 @@ def open_corpus(
 ) -> Corpus:
     """Open what `write_corpus` wrote, without reading it.
 
+    Args:
+        folder: where it was written.
+        tokenizer: the one that it was written with.
+        max_length: as it was written with.
+
+    Returns:
+        The corpus, its arrays mapped from disk and read-only.
+
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it was written with another vocabulary or another
-            length, or a file is cut short.
+        ValueError: it was written with another vocabulary or
+            another length, or a file is cut short.
 
     >>> from tempfile import mkdtemp
     >>> folder, tokenizer = mkdtemp(), Tokenizer.from_pretrained("minilm")
-    >>> corpus = write_corpus([["One.", "Two."]], tokenizer, folder, max_length=16)
-    >>> len(open_corpus(folder, tokenizer, max_length=16)) == len(corpus)
-    True
+    >>> written = write_corpus([["One.", "Two."]], tokenizer, folder, max_length=16)
+    >>> open_corpus(folder, tokenizer, max_length=16).chunks.tolist()
+    [[0, 2, 0]]
     """
     folder = Path(folder)
     recorded = read_header(folder / "corpus.json")
@@ -208,8 +217,10 @@ def text_files(
     The lines of a paragraph are joined before it is cut into
     sentences, so text may be wrapped at any width. Files are read a
     line at a time, and a line without an end in parts of 10,000
-    characters, so that no file is too big. An empty file is passed
-    over.
+    characters, so that no file is too big. For the same reason a
+    document ends with the paragraph in which it reaches 1,000
+    sentences. An empty file is passed over, and so is a folder with
+    a tokenizer in it.
 
     Args:
         folder: searched with the folders in it; `.TXT` is as good.
@@ -221,7 +232,10 @@ def text_files(
             that cannot be opened; it is left out.
 
     Raises:
-        FileNotFoundError: no folder, or no `.txt` file in it.
+        FileNotFoundError: no folder, or no `.txt` file in it; when
+            the first document is asked for.
+        ModuleNotFoundError: the extra `[data]`, which cuts
+            sentences, is not installed; not with `whole_lines`.
     """
     files = find_texts(folder)
     if not files:

@@ -6,6 +6,12 @@
 Every count is an ordered mapping from a part to a number, made by
 formula from a `BertConfig`; `total` adds one up. Only `saved_bytes`
 measures.
+
+`HEADS` says of each head whether it reads the pooler: "masked_lm",
+"next_sentence", "pretraining", "question_answering",
+"sequence_classification", "token_classification" and
+"multiple_choice". `SIZES` maps the hub ids of Google's models to
+their configs.
 """
 
 from collections.abc import Callable, Mapping

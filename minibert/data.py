@@ -109,6 +109,7 @@ def lead(title: str) -> Lead:
 
     Raises:
         LookupError: no article has this title; names the nearest.
+        ModuleNotFoundError: the extra `[data]` is not installed.
 
     >>> lead("Danube").topic
     'Geography'

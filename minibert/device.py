@@ -69,9 +69,13 @@ def best_dtype(device: torch.device) -> torch.dtype:
     """Choose what the matrix products of training are computed in.
 
     bfloat16 where the hardware multiplies it: CUDA of capability
-    8.0 and above, a CPU with AVX-512 BF16 or AMX. float16 on CUDA
-    7.0 and 7.5 (V100, T4), which multiply that. float32 elsewhere.
-    The variable MINIBERT_DTYPE overrules it.
+    8.0 and above, an x86 CPU with AVX-512 BF16, an ARM CPU with
+    BF16. float16 on CUDA 7.0 and 7.5 (V100, T4), which
+    multiply that. float32 elsewhere. The variable MINIBERT_DTYPE
+    overrules it: `float32`, `bfloat16` or `float16`.
+
+    Args:
+        device: where the training is to run.
 
     Raises:
         ValueError: the variable names no such type.

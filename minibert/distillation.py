@@ -72,7 +72,8 @@ class Distillation(nn.Module):
     Raises:
         ValueError: a weight outside 0 to 1, or two vocabularies.
 
-    Source: Sanh et al. 2019, DistilBERT, section 3.
+    Source: Sanh et al. 2019, DistilBERT, section 2; without the
+    third part of their loss, a cosine between hidden states.
     """
 
     def __init__(

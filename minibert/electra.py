@@ -49,10 +49,17 @@ def replace_tokens(
 
 
 class ReplacedTokensOutput(NamedTuple):
-    """What both classes below return; `None` where not asked for."""
+    """What `BertForReplacedTokens` and `ReplacedTokens` return.
 
-    loss: Tensor | None  # a mean over real tokens, nats
-    logits: Tensor  # (B, S), above 0: this token was replaced
+    Attributes:
+        loss: of the first, the mean over real tokens, in nats; None
+            without `replaced`. Of the second, the generator's loss
+            and `weight` times that one, added.
+        logits: (B, S), above 0: this token was replaced.
+    """
+
+    loss: Tensor | None
+    logits: Tensor
 
 
 class BertForReplacedTokens(BertPreTrainedModel):
@@ -121,14 +128,15 @@ class ReplacedTokens(nn.Module):
     """Both models of ELECTRA, to be given to `train`.
 
     Args:
-        generator: a small one of the same width, that guesses
-            masked words. It takes the model's embeddings for its
-            own, so that both learn one table.
+        generator: guesses masked words; with fewer layers, but the
+            same width. Its embeddings are replaced, in place, by
+            the model's, so that both learn one table.
         model: finds the guesses.
         weight: of the model's loss; the generator's has 1.
 
     Raises:
-        ValueError: two widths or two vocabularies.
+        ValueError: embeddings of unlike sizes: vocabulary, width,
+            positions or segments.
 
     Source: Clark et al. 2020, ELECTRA, sections 2 and 3.2; the 50
     stands in appendix A.

@@ -84,6 +84,17 @@ def open_exported(
 class ExportedModel:
     """A file of ONNX, called as the model it was exported from.
 
+    `load(folder, backend="onnx")` makes one. Called with arrays
+    `input_ids`, `attention_mask` and `token_type_ids`, (B, S), of
+    choices (B, N, S), it gives a named tuple of arrays, with the
+    names of the model's own outputs. What it takes is made by
+    `tokenizer(texts, return_tensors="np")`: `model(*batch)`.
+
+    Attributes:
+        kind: the name of the model's class.
+        inputs: names of what the graph takes.
+        outputs: names of what it gives.
+
     Args:
         file: the graph, its weights inside or beside it.
         config: of the model it was made from.
@@ -149,15 +160,17 @@ class ExportedModel:
             input_ids: (B, S); of choices (B, N, S).
             attention_mask: (B, S), 1 for real tokens; all if absent.
             token_type_ids: (B, S), segments; 0 where absent.
-            **options: what a graph has not, as hidden states.
+            **options: what a graph cannot give, as
+                `output_hidden_states`: refused where True.
 
         Returns:
-            Arrays, by the names of the model's own outputs.
+            A named tuple of arrays, with the names of the model's
+            own outputs.
 
         Raises:
             IndexError: ids that the vocabulary has not.
-            ValueError: a row longer than the model, or arrays that
-                do not fit together.
+            ValueError: a row longer than the model, arrays that do
+                not fit together, or an option that is True.
         """
         if any(options.values()):
             raise ValueError(

@@ -180,15 +180,26 @@ MOST = 2_000_000_000  # bytes of weights: a file of protobuf ends at 2 GiB
 
 
 class Exported(NamedTuple):
-    """What `export` wrote; it prints as a table."""
+    """What `export` wrote; it prints as a table.
+
+    Attributes:
+        folder: where.
+        kind: the model's class.
+        inputs: int64, (B, S); of choices (B, N, S).
+        outputs: their names.
+        files: name -> bytes.
+        difference: the largest from torch's outputs.
+        int8_loss: which share of the outputs int8 changes,
+            `|a - b| / |a|`, on random tokens; None without int8.
+    """
 
     folder: Path
-    kind: str  # the model's class
-    inputs: tuple[str, ...]  # int64, (B, S); of choices (B, N, S)
+    kind: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    files: dict[str, int]  # name -> bytes
-    difference: float  # the largest, from torch's outputs
-    int8_loss: float | None  # share of the outputs' size, |a - b| / |a|
+    files: dict[str, int]
+    difference: float
+    int8_loss: float | None
 
     def __str__(self) -> str:
         remarks = {FLOAT: f"at most {self.difference:.1g} from torch's outputs"}
@@ -220,8 +231,8 @@ def export(
 
     The folder holds `onnx/model.onnx`, which reads `input_ids`,
     `attention_mask` and `token_type_ids`, int64 and (B, S) of any
-    size up to the model's positions, and gives the model's outputs
-    by their names; with `config.json`, the tokenizer's files, and the
+    size up to the model's positions, of choices (B, N, S), and
+    gives the model's outputs by their names; with `config.json`, the tokenizer's files, and the
     card where the model's folder has one. Its outputs were compared
     with torch's, on several shapes. All is written aside, and moved
     in when it is right.
@@ -236,15 +247,22 @@ def export(
             the config names.
 
     Returns:
-        What was written, and how far from torch it is.
+        What was written, and how far from torch it is. To run it,
+        give the folder as `model=` to `answer` and its like, which
+        opens the file in float32; for the other give what
+        `load(folder, file_name="onnx/model_quantized.onnx")` gives.
 
     Raises:
         ModuleNotFoundError: `pip install "minibert-book[export]"`.
         OSError: the folder cannot be written to.
-        TypeError, ValueError: as `load`; no class is named, its head
-            was not trained, the folder holds another model's weights
-            or, without `int8`, a file in int8; or the weights are
-            2 GB or more, which one file of ONNX cannot hold.
+        FileNotFoundError, TypeError: as `load`.
+        ValueError: as `load`; no class is named, or its head was
+            not trained; the model was exported already; the folder
+            holds another model's weights or, without `int8`, a file
+            in int8; the weights are over 2 GB, more than one file
+            of ONNX holds; torch cannot export the model, or the
+            file's outputs are not torch's, or int8 loses nearly
+            all of them.
 
     >>> export("minilm-qa", "qa", int8=True)  # doctest: +SKIP
     """

@@ -203,8 +203,11 @@ def resolve(
     package; an installed package (`"minilm"`, or the full name
     `"sentence-transformers/all-MiniLM-L6-v2"`), its files checked by
     SHA-256; for an `owner/name`, the hub's cache, then the hub, at a
-    pinned revision where one is known. Of the hub's files only JSON,
-    safetensors and `vocab.txt` are fetched.
+    pinned revision where one is known. Of the hub only JSON,
+    safetensors and `vocab.txt` are fetched. `huggingface_hub` reads
+    HF_HOME, where its cache is, HF_TOKEN, and HF_HUB_OFFLINE, which
+    at 1 keeps it from the network. `minibert.models()` lists the
+    names that need none.
 
     Args:
         name_or_path: a folder, a shipped name or a hub id.
@@ -212,7 +215,8 @@ def resolve(
             "*.safetensors", "vocab.txt|tokenizer.json"]`: names or
             globs, with `|` between alternatives.
         revision: of a hub id: a branch, tag or commit; None for the
-            pinned one, else the newest.
+            pinned one, else what the cache holds, else the newest.
+            A folder and a name that ships have none.
 
     Raises:
         FileNotFoundError: nowhere found, with all that was tried, or

@@ -135,7 +135,12 @@ class FineTuningData:
         self.epoch = -1, np.empty((0, self.size), np.int64)
 
     def batches(self, epoch: int) -> NDArray[np.int64]:
-        """Give an epoch's rows, (steps, batch_size)."""
+        """Give the numbers of an epoch's rows, a line for a step.
+
+        Returns:
+            (steps, batch_size), or (1, n) of n rows that are fewer
+            than a batch.
+        """
         if self.epoch[0] != epoch:
             seed = [self.config.seed, 1, epoch]
             chance = np.random.default_rng(seed)
@@ -185,13 +190,16 @@ def fine_tune(
     """Train a model with a head on labelled rows, in place.
 
     Args:
-        model: parameters that are frozen stay as they are.
+        model: parameters that are frozen stay as they are. It ends
+            in eval mode, where `train` puts it.
         tokenizer: the one that made the rows.
-        rows: as `text_row` or `tag_row` makes them.
+        rows: as `text_row`, `tag_row` or `question_rows` makes
+            them, as the head needs.
         config: the run's numbers.
-        folder: as in `train`; the end goes to its `model/`. To go
-            on there, make the model as at first: a new head is
-            drawn by `torch.manual_seed`.
+        folder: as in `train`; the trained model and its tokenizer
+            are saved in its `model/`. To go on there, make the
+            model as at first: before a new head is made, call
+            `torch.manual_seed` with the same number.
         evaluate: as in `train`.
         enough: as in `train`; see `patience`.
         progress: whether to show a bar.
@@ -257,8 +265,17 @@ def predict(
     Rows of like length are computed together; without padding where
     `packed` is true.
 
+    Args:
+        model: with a head that gives `logits`, in eval mode, where
+            `fine_tune` leaves it.
+        rows: as `fine_tune` takes them; labels are passed over.
+        pad_id: the id of [PAD].
+        batch_size: rows that are computed together.
+        packed: as in `TrainingConfig`.
+
     Returns:
-        For each row (C,), or (S, C) where tokens are scored.
+        For each row (C,), or (S, C) where tokens are scored, in
+        float32 on the CPU.
 
     >>> from minibert import BertConfig, BertForTokenClassification
     >>> sizes = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
@@ -301,8 +318,10 @@ def patience(
 def for_trainer(model: BertPreTrainedModel) -> nn.Module:
     """Wrap a model with a head for `transformers.Trainer`.
 
-    The wrapper has no config, and gives what outputs there are. It
-    is `model` that is trained.
+    Its `forward` takes what the model's takes, and returns a plain
+    tuple of the outputs that are not None, the loss first. It has
+    no config. The weights are the model's own: training the wrapper
+    trains `model`.
 
     >>> from minibert import BertConfig, BertModel
     >>> sizes = BertConfig(vocab_size=99, num_hidden_layers=1)

@@ -38,10 +38,18 @@ __all__ = [
 
 
 class ClassificationOutput(NamedTuple):
-    """What the heads return; `None` where not asked for."""
+    """What the heads return; `None` where not asked for.
 
-    loss: Tensor | None  # nats
-    logits: Tensor  # (B, C); of tokens (B, S, C), of choices (B, N)
+    Attributes:
+        loss: the mean cross-entropy in nats, or, of a regression,
+            the mean squared error; None without labels.
+        logits: (B, C); of tokens (B, S, C), of choices (B, N).
+        hidden_states: as in `BertOutput`.
+        attentions: as in `BertOutput`.
+    """
+
+    loss: Tensor | None
+    logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -51,12 +59,21 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
     Args:
         config: its numbers; its labels name the classes.
-        labels: names to use instead of the config's.
-        num_labels: how many there are; unnamed where alone.
-        problem_type: what is asked for; see `problem_of`.
+        labels: names to use instead of the config's, which stand in
+            `config.extra["id2label"]`.
+        num_labels: how many there are; given without `labels`, they
+            are called LABEL_0, LABEL_1, ...
+        problem_type: "single_label_classification", one class of
+            several; "multi_label_classification", any of them; or
+            "regression", numbers. None for the config's own; where
+            it has none, a regression if there is one label, else
+            one class of several.
 
     Raises:
-        ValueError: as `label_names` and `problem_of`.
+        TypeError: `labels` is no list of strings.
+        ValueError: no labels here nor in the config, one twice, not
+            `num_labels` of them, another problem, or one class of
+            one.
 
     Source: Devlin et al. 2019, section 4.1.
 
@@ -109,8 +126,10 @@ class BertForSequenceClassification(BertPreTrainedModel):
             attention_mask: (B, S) or (B, S, S).
             token_type_ids: (B, S).
             position_ids: (B, S).
-            labels: (B,) the number of each text's class; of another
-                problem, see `problem_of`.
+            labels: for one class of several, (B,) int64, the number
+                of each text's class. For several classes at once,
+                (B, C) from 0.0 to 1.0. For a regression, (B, C), or
+                (B,) where C is 1.
             output_hidden_states: as in `BertModel`.
             output_attentions: as in `BertModel`.
 
@@ -175,11 +194,15 @@ class BertForTokenClassification(BertPreTrainedModel):
 
     Args:
         config: its numbers; its labels name the classes.
-        labels: names to use instead of the config's.
-        num_labels: how many there are; unnamed where alone.
+        labels: names to use instead of the config's, which stand
+            in `config.extra["id2label"]`.
+        num_labels: how many there are; given without `labels`, they
+            are called LABEL_0, LABEL_1, ...
 
     Raises:
-        ValueError: as `label_names`, or one label alone.
+        TypeError: `labels` is no list of strings.
+        ValueError: no labels here nor in the config, one twice, not
+            `num_labels` of them, or one alone.
 
     Source: Devlin et al. 2019, section 5.3.
 
@@ -330,11 +353,20 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
 
 class QuestionAnsweringOutput(NamedTuple):
-    """What `BertForQuestionAnswering` returns."""
+    """What `BertForQuestionAnswering` returns.
 
-    loss: Tensor | None  # nats, the mean of start's and end's
-    start_logits: Tensor  # (B, S)
-    end_logits: Tensor  # (B, S)
+    Attributes:
+        loss: in nats, the mean of start's and end's; None without
+            positions.
+        start_logits: (B, S), of each token as the first.
+        end_logits: (B, S), of each token as the last.
+        hidden_states: as in `BertOutput`.
+        attentions: as in `BertOutput`.
+    """
+
+    loss: Tensor | None
+    start_logits: Tensor
+    end_logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -379,11 +411,17 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             position_ids: (B, S).
             start_positions: (B,) the column of the answer's first
                 token; 0, that of [CLS], where there is none.
-            end_positions: (B,) the column of its last token. The
-                loss of a packed row sees no padding; that of a
-                padded one does, as in `transformers`.
+            end_positions: (B,) the column of its last token; both
+                int64. Of packed texts a column counts from the
+                start of its text.
             output_hidden_states: as in `BertModel`.
             output_attentions: as in `BertModel`.
+
+        Returns:
+            A `QuestionAnsweringOutput`. As in `transformers`, the
+            loss also sees the scores of padding; that of packed
+            texts has none to see. A column past the end, which
+            `transformers` ignores, is an error.
 
         Raises:
             TypeError, ValueError, IndexError: as in `BertModel`;

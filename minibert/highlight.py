@@ -20,9 +20,14 @@ PLAIN = "mathjax_ignore tex2jax_ignore"  # the class of text without formulas
 def highlight(context: str, found: "Answer") -> str:
     """Mark an answer in its text, and underline the next best: HTML.
 
-    Where spans overlap, the better one is kept. Of a long text
-    400 characters before the first and after the last are shown.
-    A page takes no *$5 and $10* in it for a formula.
+    Where spans overlap, the better one is kept; each shows its
+    probability when pointed at. Of a long text 400 characters
+    before the first span and after the last are shown; without a
+    span, the first 800. MathJax leaves *$5 and $10* as they are.
+
+    Args:
+        context: the text that was asked.
+        found: what `answer` found in it.
 
     Raises:
         ValueError: the answer is of another text.

@@ -46,13 +46,14 @@ def to_huggingface(
 
     Args:
         state: names of ours, with or without `bert.` in front; a
-            name that is in no table (a head's) stays as it is.
+            name that both share, as `classifier.weight`, stays.
 
     Returns:
-        The same numbers under Hugging Face's names.
+        The same numbers under Hugging Face's names. Each layer's
+        `attention.qkv`, (3H, H) and its bias (3H,), becomes three.
 
     Raises:
-        ValueError: a (3H, H) projection whose rows are not 3H.
+        ValueError: an `attention.qkv` whose rows 3 does not divide.
     """
     out = {}
     for name, tensor in state.items():

@@ -121,6 +121,9 @@ def attend(
     Raises:
         TypeError: not a string, or a model that is no BertModel:
             where a classifier is on top, give `model.bert`.
+        ValueError: no room for [CLS] and [SEP]; an exported model,
+            which gives no attention.
+        FileNotFoundError, ValueError: as `load`.
 
     >>> attend("The dog bit the man.").weights.shape
     (6, 12, 8, 8)
@@ -193,9 +196,10 @@ def attention_view(attention: Attention, layer: int = 0, head: int = 0, query: i
 
     Args:
         attention: of a text of at most 64 tokens.
-        layer: shown first.
+        layer: shown first; like the next two from 0 on, and not
+            negative.
         head: shown first.
-        query: the token whose row is shown first.
+        query: the token whose row is shown first; 0 is [CLS].
 
     Raises:
         ValueError: a longer text.
@@ -282,11 +286,24 @@ def head_table(
 ) -> "pd.DataFrame":  # fmt: skip
     """Measure every head over many texts; say what it does most.
 
+    Each measure is a share of a token's attention, averaged over
+    the tokens but [CLS] and [SEP] and then over the texts.
+
+    Args:
+        texts: one or more, each with a word.
+        pairs: of each text a second one, segment 1.
+        model: as in `attend`.
+        device: as there.
+        max_length: as there.
+
     Returns:
-        One row for each layer and head, with the columns of
-        `head_measures`, averaged over the texts that have them, and `kind`: the
-        measure that takes at least half of the attention, "even"
-        where `spread` is above 0.8, else "mixed".
+        One row for each layer and head, with the columns `layer`,
+        `head`; the shares `previous`, `next`, `itself`, `[CLS]`,
+        `[SEP]`, `other segment` and `same piece` (other tokens of
+        the same piece, over those that have some, else nan);
+        `spread`, the entropy, from 0, all on one, to 1; and `kind`:
+        the largest share if it is half or more, else "even" where
+        `spread` is above 0.8, else "mixed".
 
     Raises:
         TypeError: one string, or something that is none.
@@ -326,12 +343,21 @@ def word_states(
 ) -> tuple[list[int], NDArray[np.float32]]:
     """Find a word in texts; give its vector after every layer.
 
-    A word of several pieces gets the mean of theirs. Of each text the
-    first place counts; texts without the word are left out.
+    A word of several pieces gets the mean of theirs. Of each text
+    the first place counts; texts without the word are left out.
+
+    Args:
+        texts: one or more.
+        word: found where it stands as a whole word.
+        model: as in `attend`.
+        device: as there.
+        max_length: tokens of a text; beyond them nothing is
+            searched.
 
     Returns:
-        Which of the texts hold it, n of them, and (n, L + 1, H):
-        after 0 layers, which is the embeddings, to after all L.
+        The numbers of the n texts that hold it, and its vectors
+        there, (n, L + 1, H): the embeddings first, then those after
+        each layer.
 
     Raises:
         TypeError: one string, or something that is none.

@@ -72,11 +72,21 @@ def load(
             core. Those of torch are the whole process's:
             `torch.set_num_threads`.
 
+    Returns:
+        The model, in eval mode, and its tokenizer; with "onnx" an
+        `ExportedModel`, which gives arrays. All who name a model
+        share these two: to train it, or to add words, take those
+        of `from_pretrained`. A `BertModel` whose file lacks the
+        pooler has none.
+
     Raises:
-        TypeError: something else.
-        ValueError: a model in training mode, a device or a dtype for
-            one that is loaded, an unknown backend, a device that is
-            not there, or `threads` for torch or a loaded model.
+        TypeError: `model` is neither a name, a folder nor the two;
+            or a loaded or exported model is of another class.
+        ValueError: a model in training mode; a device or a dtype
+            for one that is loaded or exported; an unknown backend;
+            a `file_name` for torch; a device that is not there;
+            `threads` for torch or a loaded model; no class here
+            nor in the config.
         Untrained: a `ValueError`; the file lacks the head, and a
             random one would answer, too. Training starts with
             `from_pretrained`, which gives one.

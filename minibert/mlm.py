@@ -37,10 +37,16 @@ __all__ = [
 
 
 class Masked(NamedTuple):
-    """A batch with hidden words, and what was hidden."""
+    """A batch with hidden words, and what was hidden.
 
-    input_ids: Tensor  # (B, S)
-    labels: Tensor  # (B, S), IGNORE where nothing was chosen
+    Attributes:
+        input_ids: (B, S).
+        labels: (B, S), the id that stood at a chosen place, IGNORE
+            (-100) elsewhere.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
 
 
 def check_share(probability: float) -> float:
@@ -69,6 +75,10 @@ class Masking:
     Of the chosen, 80 % become [MASK], 10 % another piece drawn at
     random, 10 % stay as they are. [CLS], [SEP], [PAD], [UNK] and
     [MASK] are never chosen, and never drawn.
+
+    Called with ids (B, S) on the CPU, and a torch.Generator if the
+    chance is to come from there, it gives a `Masked`; the ids that
+    it was given stay as they are.
 
     Args:
         tokenizer: the one that made the ids.
@@ -163,10 +173,19 @@ class MaskedLMHead(nn.Module):
 
 
 class MaskedLMOutput(NamedTuple):
-    """What `BertForMaskedLM` returns; `None` where not asked for."""
+    """What `BertForMaskedLM` returns; `None` where not asked for.
 
-    loss: Tensor | None  # a mean over the N labelled places, nats
-    logits: Tensor  # (B, S, V); (N, V) where labels were given
+    Attributes:
+        loss: the mean over the N labelled places, in nats; 0 where
+            there is none.
+        logits: (B, S, V); where labels were given (N, V), of the
+            labelled places in reading order.
+        hidden_states: L + 1 of them, (B, S, H) each.
+        attentions: L of them, (B, A, S, S) each.
+    """
+
+    loss: Tensor | None
+    logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -385,8 +404,9 @@ def pseudo_log_likelihood(
         device: as there.
 
     Returns:
-        The S natural logarithms of the pieces' probabilities. Their
-        sum is a score for the text, not its probability.
+        The natural logarithm of each piece's probability, without
+        [CLS] and [SEP]: one axis, float32, on the CPU. The sum is a
+        score for the text, not its probability.
 
     Raises:
         ValueError: an empty text, or one that is too long.

@@ -198,17 +198,19 @@ class Changes:
     """What differs from BERT; by default, nothing.
 
     Attributes:
-        pre_norm: norm what each half of a layer reads, and the end.
-        rotary: turn queries and keys, and have no position table.
+        pre_norm: norm what each half of a layer reads, and once
+            more what the last layer gives.
+        rotary: turn queries and keys. There are no segments then,
+            no position table, and no limit to S.
         gated: gate the feed-forward's inner numbers.
         biases: whether linear layers and norms add one.
-        window: tokens that most layers see; None for all.
-        every: each how-many-th layer, from 0 on, sees all.
+        window: of `window_mask`, in most layers; None sees all.
+        every: layers 0, `every`, 2 `every`, ... have no window.
         base: of the angles where a layer sees all.
         local_base: of the angles in a window.
 
     Raises:
-        ValueError: a window or a step below 1.
+        ValueError: a window, a base or `every` below 1.
     """
 
     pre_norm: bool = False
@@ -320,10 +322,17 @@ class ModernPreTrainedModel(BertPreTrainedModel):
 class ModernBertModel(ModernPreTrainedModel):
     """BERT's encoder with changes: none is BERT, all is ModernBERT.
 
+    `from_pretrained(name_or_path, revision=None)` reads the files
+    of a ModernBERT, from a folder or the hub, in eval mode; it has
+    no other options. `save_pretrained` raises NotImplementedError.
+
     Args:
-        config: its numbers; ModernBERT's inner size is that of what
-            is gated, and its norms' epsilon is 1e-5.
-        changes: what is done in another way.
+        config: its numbers. ModernBERT's differ from the defaults:
+            `layer_norm_eps` is 1e-5, there is no dropout, and
+            `intermediate_size`, 1152 in its base size, is that of
+            what is gated.
+        changes: what is done in another way; `MODERN` is all that
+            ModernBERT does, with its window of 128.
 
     Source: Warner et al. 2024, Smarter, better, faster, longer,
     section 2.1.
@@ -375,6 +384,10 @@ class ModernBertModel(ModernPreTrainedModel):
             output_hidden_states: keep the L + 1 states (B, S, H);
                 the last comes before the last norm.
             output_attentions: keep the L maps (B, A, S, S).
+
+        Returns:
+            `last_hidden_state` (B, S, H), and what was asked for.
+            There is no pooler: `pooler_output` is None.
 
         Raises:
             TypeError, ValueError, IndexError: as in `BertModel`.

@@ -62,8 +62,9 @@ def build_corpus(
 ) -> Corpus:
     """Cut documents into sentences of ids, and into chunks.
 
-    A document that is equal to an earlier one is left out: it would
-    make pairs that are called wrong and are not.
+    With `pairs`, a document that is equal to an earlier one gives
+    no chunks: it would make pairs that are called wrong and are
+    not.
 
     Args:
         documents: each a list of its sentences. One of a single
@@ -196,9 +197,9 @@ def draw_pairs(
     """Cut chunks in two, and replace half of the second parts.
 
     Args:
-        corpus: at least two documents. Unless `task` is None,
-            `build_corpus` must have made it with pairs=True, as it
-            does by default.
+        corpus: for "next", of two documents or more that have
+            chunks. Unless `task` is None, `build_corpus` must have
+            made it with pairs=True, as it does by default.
         rows: (n,) which chunks.
         max_length: tokens in a row, special ones included.
         chance: where to draw from.
@@ -322,10 +323,17 @@ def to_batch(corpus: Corpus, pairs: Pairs, tokenizer: Tokenizer) -> Batch:
 
 
 class NextSentenceOutput(NamedTuple):
-    """What `BertForNextSentencePrediction` returns."""
+    """What `BertForNextSentencePrediction` returns.
 
-    loss: Tensor | None  # nats
-    logits: Tensor  # (B, 2): is next, is not
+    Attributes:
+        loss: the mean over the B rows, nats; None without labels.
+        logits: (B, 2): is next, is not.
+        hidden_states: L + 1 of them, (B, S, H) each, if asked for.
+        attentions: L of them, (B, A, S, S) each, if asked for.
+    """
+
+    loss: Tensor | None
+    logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 

@@ -56,13 +56,24 @@ if not TYPE_CHECKING:  # names of 0.2
 
 
 class PreTrainingOutput(NamedTuple):
-    """What `BertForPreTraining` returns; `None` where not asked for."""
+    """What `BertForPreTraining` returns; `None` if not asked for.
 
-    loss: Tensor | None  # the sum of the two below
-    prediction_logits: Tensor  # (B, S, V); (N, V) where labels were given
-    seq_relationship_logits: Tensor  # (B, 2)
-    masked_lm_loss: Tensor | None = None  # nats
-    next_sentence_loss: Tensor | None = None  # nats
+    Attributes:
+        loss: the sum of the two below, or the one that there is.
+        prediction_logits: (B, S, V); (N, V) where labels were
+            given.
+        seq_relationship_logits: (B, 2): is next, is not.
+        masked_lm_loss: the mean over the N labelled places, nats.
+        next_sentence_loss: the mean over the B rows, nats.
+        hidden_states: L + 1 of them, (B, S, H) each.
+        attentions: L of them, (B, A, S, S) each.
+    """
+
+    loss: Tensor | None
+    prediction_logits: Tensor
+    seq_relationship_logits: Tensor
+    masked_lm_loss: Tensor | None = None
+    next_sentence_loss: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -295,6 +306,12 @@ def measure(
     model: nn.Module, data: PretrainingData, steps: int = POOL
 ) -> dict[str, float]:
     """Measure a model on the first steps of a corpus.
+
+    Args:
+        model: a `BertForPreTraining` or `BertForMaskedLM` in eval
+            mode.
+        data: of a config whose `accumulate` is 1.
+        steps: how many, of `batch_size` rows each.
 
     Returns:
         `masked_accuracy`, `masked_loss` (nats), and, for a task,

@@ -90,21 +90,23 @@ def answer_all(
     batch_size: int = 32,
     packed: bool = False,
 ) -> list[Answer] | Iterator[Answer]:
-    """Answer many questions; what is right is not looked at.
+    """Answer many questions, each about its own text.
 
+    The right answers that a `Question` holds are not looked at.
     Windows of similar length are computed together. A question or a
-    text without a token gets an empty answer.
+    text without a token gets an empty answer: its `text` is "", and
+    its `no_answer` inf.
 
     Args:
         questions: each with its text; of an iterator, they are
             read as they are needed.
-        model: as in `answer`, and the next four.
-        device: see there.
-        threshold: see there.
-        others: see there.
-        longest: see there.
-        max_length: as in `cut_windows`, at most the model's own.
-        doc_stride: as there.
+        model: as in `answer`.
+        device: as in `answer`.
+        threshold: as in `answer`.
+        others: as in `answer`, but none unless asked for.
+        longest: as in `answer`.
+        max_length: as in `answer`.
+        doc_stride: as in `cut_windows`.
         batch_size: windows at a time.
         packed: compute no padding, as in `embed`.
 
@@ -177,25 +179,29 @@ def answer(
     """Find the span of a text that answers a question.
 
     Args:
-        question: one sentence.
+        question: one sentence; its first 64 tokens are used.
         context: the text, of any length.
-        model: a name that ships, a folder, a hub id, or a model and
-            its tokenizer.
+        model: a name that ships, a folder, a hub id, or a
+            `BertForQuestionAnswering` and its tokenizer.
         device: where to put a model that is named; None for the
             best.
         threshold: how far the score of no answer may lie above that
             of the best span; beyond it the answer is "". None
             always gives a span.
         others: how many of the next best to give.
-        longest: tokens in an answer.
-        max_length: as in `cut_windows`, at most the model's own.
-        doc_stride: as there.
+        longest: tokens that an answer may have.
+        max_length: as in `cut_windows`; more than the model has
+            positions counts as those.
+        doc_stride: as in `cut_windows`.
 
     Raises:
         TypeError: not two strings; a number of another type.
         ValueError: a question or a text without a word; `longest`
-            below 1, `others` below 0, a threshold that is no number;
-            see `cut_windows`.
+            below 1, `others` below 0, a threshold that is nan; see
+            `cut_windows`.
+        FileNotFoundError, TypeError, ValueError: as `load`: among
+            others a model in training mode, or one without a
+            trained head.
 
     >>> text = "The Danube rises in Germany and ends in the Black Sea."
     >>> answer("Where does the Danube rise?", text).text
@@ -241,10 +247,17 @@ def question_rows(
     answers the first is taken.
 
     Args:
-        questions: with their answers.
+        questions: with their answers; none where the text does not
+            say.
         tokenizer: the model's.
-        max_length: as in `cut_windows`.
-        doc_stride: as there.
+        max_length: as in `cut_windows`, no more than the model has
+            positions.
+        doc_stride: as in `cut_windows`.
+
+    Returns:
+        Rows as `fine_tune` takes them: `input_ids`,
+        `token_type_ids`, and the columns of the answer's first and
+        last token, `start_positions` and `end_positions`.
 
     Raises:
         ValueError: as `cut_windows`; an answer without any token.
@@ -275,14 +288,18 @@ def question_rows(
 def best_threshold(
     questions: Sequence[Question], answers: Sequence[Answer]
 ) -> tuple[float, float]:
-    """Choose the value of `no_answer` above which a text does not say.
+    """Choose the best `threshold` for `answer`, by a dev set.
+
+    A text does not say where an answer's `no_answer` is above it.
 
     Args:
         questions: of a dev set, some without an answer.
         answers: of `answer_all`, without a threshold.
 
     Returns:
-        The threshold with the highest F1, and that F1, 0 to 100.
+        The threshold with the highest F1 of SQuAD 2.0, and that F1,
+        0 to 100. The threshold is -inf where no answer at all is
+        the best.
 
     Raises:
         ValueError: no question, or not one answer for each.

@@ -62,9 +62,16 @@ def mixed_pages(split: str, count: int = 200, seed: int = 0) -> list[Page]:
         count: pages, drawn at random.
         seed: of the draw.
 
+    Returns:
+        Pages of eight sentences, each with its `title`, that of the
+        lead with four, `sentences` in random order, and `wanted`,
+        the places of the four.
+
     Raises:
         TypeError: a count that is no whole number.
-        ValueError: more pages than leads with four sentences.
+        ValueError: a count below 1, or above the number of leads
+            with four sentences; another split.
+        ModuleNotFoundError: the extra `data` is not installed.
     """
     chance = random.Random(seed)
     parts = [(article.title, sentences(article.text)) for article in leads(split)]
@@ -166,6 +173,13 @@ def rouge(summary: str, reference: str) -> dict[str, float]:
     knows a to z and digits; of ASCII text the figures are its own.
     Stems are English; Chinese and Thai go by letters.
 
+    Args:
+        summary: the one to be scored.
+        reference: the one to compare it with.
+
+    Returns:
+        The F-measures under "rouge1", "rouge2" and "rougeL".
+
     Raises:
         TypeError: not two strings.
         ModuleNotFoundError: rouge-score is not installed.
@@ -192,29 +206,33 @@ def evaluate_summaries(
     draws: int = 1000,
     progress: bool = False,
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Score all methods on the same texts; of "clusters" and
-    "random" the first text has seed 0, the next 1, and so on.
+    """Score methods of `summarize` on the same texts, by ROUGE.
+
+    Of "clusters" and "random" the first text has seed 0, the next
+    1, and so on.
 
     Args:
         references: texts with a summary each.
         count: sentences in a summary.
-        methods: of `METHODS`.
+        methods: some of the keys of `METHODS`, which are the
+            methods of `summarize`; all where left out.
         model: as in `embed`.
         device: as there.
         draws: of the bootstrap over the texts.
         progress: whether to draw bars, on a terminal.
 
     Returns:
-        For each method the mean of ROUGE-1, -2 and -L, 0 to 100, and
-        the ends of its 95 % bootstrap interval.
+        For each method a dict with "rouge1", "rouge2" and "rougeL",
+        and of each three numbers, 0 to 100: the mean over the texts
+        and the lower and upper end of its 95 % bootstrap interval.
 
     Raises:
         TypeError: methods that are one string; a count or draws of
             another type.
         ValueError: no text, or one without a sentence; a count or
             draws below 1, another method.
-        ModuleNotFoundError: rouge-score is not installed, or what a
-            method needs.
+        ModuleNotFoundError: rouge-score, `sentencex` of the extra
+            `data`, or what a method needs is not installed.
     """
     if isinstance(methods, str):
         raise TypeError(f"methods must be a list; for one, give [{methods!r}]")

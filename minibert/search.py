@@ -446,7 +446,7 @@ def ask(
     Args:
         question: one sentence.
         folder: with .txt files.
-        count: how many answers.
+        count: in how many passages.
         reader: as in `Index.ask`.
         **more: for `open_index`.
 

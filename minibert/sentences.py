@@ -143,20 +143,25 @@ def embed(
     Args:
         texts: what is beyond `max_length` tokens is cut off. Of an
             iterator, texts are read as they are needed.
-        model: a shipped name, a folder, a hub id, or a BertModel and
-            its tokenizer, which know of no `modules.json`.
+        model: a shipped name, a folder, a hub id, or a BertModel
+            and its tokenizer, for which no `modules.json` is read.
+            Where a folder with one names a default prompt, that is
+            put before each text.
         device: where to put a model that is named; None for the
             best.
-        pool: makes one vector of a text's tokens, of tensors, or of
+        pool: a function of states (B, S, H) and mask (B, S) that
+            gives (B, H), as `mean_pool`; they are tensors, or
             arrays where the model was exported. None does as the
-            model's `modules.json` says, and without one takes the
-            mean; so with the next two.
-        layer: after how many layers to pool: 0 the embeddings, -1
-            all; None pools after each.
+            model's `modules.json` says; without one, the mean.
+        layer: after how many layers to pool: 0 takes the
+            embeddings, -1 the last layer; None pools after each.
         unit: whether to divide each vector by its length, so that a
-            product of two is their cosine; None for yes.
-        max_length: tokens, at most the model's own; None for 256,
-            what MiniLM was tuned with.
+            product of two is their cosine. None does as the
+            `modules.json` says; without one, it divides.
+        max_length: tokens of a text; more than the model has
+            positions counts as those. None takes what a folder with
+            a `modules.json` says; without one, 256, what MiniLM was
+            tuned with.
         batch_size: texts at a time.
         packed: compute no padding, as `minibert.batching.pack` does:
             the same vectors to 1e-5, and on a GPU less work. Not of
@@ -171,7 +176,10 @@ def embed(
         TypeError: one string, or something that is none; a number
             of another type.
         ValueError: no such layer, no room for [CLS] and [SEP],
-            or a `batch_size` below 1.
+            or a `batch_size` below 1; of an exported model,
+            `packed` or another layer than the last; a folder's
+            `modules.json` that asks for what is not computed here.
+        FileNotFoundError, TypeError, ValueError: as `load`.
 
     >>> embed(["The Danube is a river.", ""]).shape
     (2, 384)
@@ -257,16 +265,22 @@ def nearest(query: Vectors, vectors: Vectors, count: int) -> tuple[NDArray[np.in
 
 
 def whiten(vectors: Vectors, others: Vectors | None = None, keep: int | None = None) -> Vectors:
-    """Shift and turn vectors so that all directions vary alike, (n, H) -> (n, keep).
+    """Shift and turn vectors so that all directions vary alike.
 
     Args:
-        vectors: whose mean and covariance are taken.
-        others: to be changed in their place; None changes `vectors`.
-        keep: of the directions, those that vary most; None keeps all.
+        vectors: (n, H), whose mean and covariance are taken.
+        others: (m, H), which are changed in their place; None
+            changes `vectors`.
+        keep: how many directions, those that vary most; None keeps
+            all H, and needs more than H vectors.
+
+    Returns:
+        (m, keep), or (n, keep) without `others`; not of length 1.
 
     Raises:
-        ValueError: more directions than n vectors vary in, n - 1 or
-            their width, or none; others of another width.
+        ValueError: `keep` is below 1, or above H or n - 1, the most
+            directions that n vectors vary in; vectors that are not
+            (n, H), or others of another width.
 
     Source: Su, Cao, Liu and Ou 2021, Whitening sentence representations.
     """

@@ -73,12 +73,15 @@ class Answer(NamedTuple):
         text: `context[start:end]`; "" where it is no answer.
         start: the character where it begins.
         end: the one after its last.
-        score: start's logit plus end's.
-        probability: of this span, or of no answer where `text` is "": its share among no answer
-            and all pairs of a start and an end in one window. A start counts only in the window
-            that is trusted for it.
+        score: start's logit plus end's; of no answer those of
+            [CLS], in the window where they are lowest.
+        probability: of this span, or of no answer where `text` is
+            "": exp(score), divided by the sum of it over no answer
+            and all pairs of a start and an end in one window. A
+            start counts in one window alone: see `trusted_window`.
         no_answer: the score of no answer, less that of the best
-            span: if above the threshold, the text does not say.
+            span: if above the threshold, the text does not say. The
+            same in `others`; inf of a text without a token.
         others: the next best ones.
 
     >>> from minibert import answer
@@ -113,10 +116,11 @@ class WindowScores(NamedTuple):
     """What one window of a question gave, or all of them merged.
 
     Attributes:
-        spans: score, first and last token of the text, best first.
+        spans: of each its score, and its first and last token,
+            counted in the whole text; best first.
         null: the score of [CLS]; of several windows the lowest.
-        every: log of the sum of exp over all that may be said: each
-            start with each end of its window.
+        every: log of the sum of exp(start + end) over each start
+            with each end of its window; that of [CLS] is not in it.
     """
 
     spans: list[tuple[float, int, int]]

@@ -224,7 +224,9 @@ def load_leadqa(split: str) -> list[Question]:
 
 
 def leadqa_pages(split: str, count: int = 100, seed: int = 0) -> list[Question]:
-    """Ask questions with an answer on pages of eight joined leads.
+    """Give questions whose text is a page of eight joined leads.
+
+    All have an answer, and `starts` counts in the page.
 
     The question's own lead stands at a random place among seven
     others of the same split, a blank line between two.

@@ -30,9 +30,12 @@ class Microbatch(NamedTuple):
     """A part of a step's batch.
 
     Attributes:
-        inputs: what the model is called with.
-        counts: by the field name of a loss in the model's output,
-            how many things (masked words, pairs) it averages.
+        inputs: what the model is called with. `input_ids` must be
+            among them: by it, or by `attention_mask`, tokens are
+            counted.
+        counts: which fields of the model's output are losses, and
+            of how many things (masked words, pairs) each is the
+            mean. The sum of these losses is learned from.
     """
 
     inputs: dict[str, Tensor]

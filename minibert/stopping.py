@@ -31,11 +31,13 @@ class Stop:
 
     Args:
         time_limit: seconds from now; None for no limit.
-        listen: False to leave the signals alone.
+        listen: False to leave the signals alone, for a run that
+            has no checkpoint to stop at.
         world: how many processes there are, all of which make one.
 
     Raises:
-        ValueError: a limit where a stop would lose everything.
+        ValueError: a time limit with `listen=False`: a stop would
+            lose everything.
 
     >>> with Stop(3600.0) as stop:
     ...     stop.told()
@@ -89,7 +91,14 @@ class Stop:
         return bool(flag)
 
     def leave(self, done: int) -> NoReturn:
-        """Wait until the checkpoint is written, and end the run."""
+        """Wait for the other processes, and end the run.
+
+        Args:
+            done: how many steps are, for the message.
+
+        Raises:
+            Stopped: always.
+        """
         if self.group is not None:  # a launcher kills the others
             dist.barrier(self.group)  # when one has ended
         why = self.why or "another process"

@@ -100,9 +100,11 @@ class StreamedData:
     the last document the next epoch begins.
 
     Args:
-        stream: a `datasets.IterableDataset`, or what does as it.
-            Shuffle it by its files, if at all: what a buffer of
-            its own held would be lost when the run goes on.
+        stream: a `datasets.IterableDataset`, or what has its
+            `__iter__`, `set_epoch`, `state_dict` and
+            `load_state_dict`. Shuffle it by its files, if at all:
+            what a buffer of its own held would be lost when the
+            run goes on.
         tokenizer: whose ids to use.
         config: the run's numbers.
         field: of a row, that holds the text.

@@ -33,7 +33,10 @@ class Summary(NamedTuple):
 
     Attributes:
         sentences: all, in their order.
-        weights: (n,) what the method gave each; higher is better.
+        weights: (n,) what the method gave each; higher is better,
+            on the method's own scale. All are 1 where the text has
+            no more sentences than asked for. Of a list, an item
+            like *1.* has the lowest of the others.
         chosen: which make the summary, in their order.
 
     >>> Summary(["One.", "Two."], np.array([0.2, 0.8]), (1,)).chosen
@@ -254,18 +257,22 @@ def summarize(
 
     A sentence that occurs twice, letter for letter, is one: its
     first place counts. A text with no more than `count` different
-    sentences is its own summary. Of a sentence longer than 256
-    tokens the beginning is read. In a text, a bare number (*1.*) or
+    sentences is its own summary. Of a sentence longer than `embed`
+    reads, 256 tokens for MiniLM, the beginning counts. In a text, a
+    bare number (*1.*) or
     a word with its number (*Step 1.*) is joined to the sentence
     after it.
 
     Args:
-        text: of any length, or a list of its sentences; an item
-            like *1.* or *Step 1.* is chosen only if all items are
-            like that.
+        text: of any length, cut into sentences by the rules of
+            English; or a list of its sentences, of which one like
+            *1.* or *Step 1.* is chosen only if all are like that.
         count: sentences in the summary.
-        method: "graph", "centroid" or "clusters"; "first" and
-            "random" to compare with.
+        method: how sentences are weighed. "graph": PageRank on
+            their cosines, as LexRank, Erkan and Radev 2004.
+            "centroid": the cosine with their mean. "clusters":
+            k-means, of each cluster the one nearest to its centre,
+            as Miller 2019. "first" and "random" to compare with.
         model: as in `embed`.
         device: as there.
         seed: of "clusters" and of "random".
@@ -274,7 +281,9 @@ def summarize(
         TypeError: no text; a count or seed that is no whole number.
         ValueError: no sentence, a count below 1, a seed below 0,
             another method.
-        ModuleNotFoundError: "clusters" needs scikit-learn.
+        ModuleNotFoundError: a text that is one string needs
+            `sentencex`, of the extra `data`; "clusters" needs
+            scikit-learn.
 
     >>> summary = summarize(["One is odd.", "Two is even."], 1)
     >>> summary.text

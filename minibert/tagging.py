@@ -71,12 +71,18 @@ def tag_row(
         text: what is beyond `max_length` tokens is cut off.
         tokenizer: the model's.
         spans: what is tagged; not overlapping.
-        labels: the names, "O" among them.
+        labels: the names of the tags in the model's order: "O", and
+            those with their "B-" and "I-".
         max_length: tokens, [CLS] and [SEP] included.
 
+    Returns:
+        `input_ids`, and `labels`, one number for each token: a
+        place in `labels`, or IGNORE, -100, which [CLS] and [SEP]
+        have, too.
+
     Raises:
-        ValueError: a span outside of the text, or a tag that is
-            not in `labels`.
+        ValueError: a span that is empty or outside of the text, or
+            a tag that is not in `labels`.
 
     >>> tokenizer = Tokenizer.from_pretrained("minilm")
     >>> spans, names = [Span("PLACE", 0, 6)], ["O", "B-PLACE"]
@@ -119,7 +125,12 @@ def read_tags(
     """Turn a tag for each token, (S,), back into spans of the text.
 
     Only the tags of first pieces count. An I-... that continues
-    nothing begins a span.
+    nothing begins a span. A tag without a hyphen counts as O.
+
+    Args:
+        encoding: of the text, by `Tokenizer.encode`.
+        tags: the name of each token's tag, those of [CLS] and [SEP]
+            included.
     """
     spans: list[Span] = []
     before = "O"
@@ -138,9 +149,17 @@ def span_f1(
     found: Sequence[Iterable[Span]],
     wanted: Sequence[Iterable[Span]],
 ) -> float:
-    """Score spans, text by text: F1, from 0 to 1.
+    """Score the spans of all texts together: F1, from 0 to 1.
 
-    A span counts when label, start and end are right.
+    A span counts when label, start and end are right. Where nothing
+    is found and nothing wanted, it is 1.
+
+    Args:
+        found: of each text its spans, as `tag` gives them.
+        wanted: of each text the right ones, in the same order.
+
+    Raises:
+        ValueError: not as many texts in one as in the other.
     """
     pairs = [
         (set(a), set(b)) for a, b in zip(found, wanted, strict=True)
@@ -195,7 +214,11 @@ def tag(
 
     Raises:
         TypeError: a text that is no string.
-        ValueError: too long: tag it sentence by sentence.
+        ValueError: a text of more tokens than the model has
+            positions: tag it sentence by sentence; a config that
+            names no tags.
+        FileNotFoundError, TypeError, ValueError: as `load`: among
+            others a model in training mode.
 
     >>> from minibert import BertConfig, BertForTokenClassification
     >>> from minibert import TrainingConfig, fine_tune

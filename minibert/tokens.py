@@ -66,10 +66,12 @@ class Encoding(NamedTuple):
         ids: rows of the embedding table.
         tokens: the pieces as strings.
         type_ids: segment, 0 for the text and 1 for its pair.
-        offsets: (start, end) in the original string of the piece's
-            own text, with the accents and signs that cleaning took
-            off its letters; (0, 0) for the tokens put around it.
-        words: index of the word in its own text, None for those.
+        offsets: (start, end) of the piece in the string that was
+            given: of a pair's piece in the pair, of a given word's
+            in the word. It spans accents that cleaning took off.
+            (0, 0) for the tokens put around.
+        words: which word of its text or pair the piece is of, from
+            0; None for the tokens put around.
         special: True for [CLS] and [SEP] put around the text.
 
     >>> encoding = Tokenizer.from_pretrained("minilm").encode("Unbelievable!")
@@ -100,14 +102,26 @@ class Tokenizer:
             `tokenizers` defines them; those that the vocabulary lacks
             have the ids after it.
 
+    Attributes:
+        pad_id: the id of [PAD]; likewise `unk_id`, `cls_id`,
+            `sep_id` and `mask_id`.
+
+    Called with a list of B texts, and one of as many second texts
+    if there are pairs, it gives a `Batch`: (B, S), padded to the
+    longest, and cut where `max_length` is given.
+
     Raises:
-        ValueError: a special token is missing or a piece is twice in
-            the vocabulary.
+        TypeError: a vocabulary that is no list of strings.
+        ValueError: [PAD], [UNK], [CLS], [SEP] or [MASK] is missing,
+            or a piece is twice in the vocabulary.
 
     Example:
+        >>> from minibert.vocabulary import SPECIAL
         >>> tokenizer = Tokenizer([*SPECIAL, "dog", "##s", "bit"])
         >>> tokenizer.encode("Dogs bit").tokens
         ['[CLS]', 'dog', '##s', 'bit', '[SEP]']
+        >>> tokenizer(["Dogs bit", "dog"]).input_ids.shape
+        torch.Size([2, 5])
     """
 
     def __init__(
@@ -213,6 +227,10 @@ class Tokenizer:
         Args:
             rows: dictionaries with `input_ids` and what lies beside
                 them, as `minibert.batching.collate` takes them.
+
+        Returns:
+            Tensors by their names, `attention_mask` among them, as
+            `collate` gives them.
         """
         return collate(rows, self.pad_id)
 
@@ -231,7 +249,8 @@ class Tokenizer:
         Args:
             text: becomes `[CLS] text [SEP]`, segment 0.
             pair: follows as `pair [SEP]`, segment 1.
-            max_length: most tokens; None for no limit.
+            max_length: most tokens, special ones included; None
+                for no limit, not even the model's.
             truncation: what is cut when `max_length` is exceeded:
                 "longest_first" (or True), "only_first",
                 "only_second"; False refuses instead.
@@ -240,9 +259,10 @@ class Tokenizer:
                 offsets then count from the start of their word.
 
         Raises:
-            TypeError: `text` or `pair` is not a string, or no list
-                of strings where words are said to come.
-            ValueError: too long where nothing may be cut.
+            TypeError: `text` or `pair` is not a string or, with
+                `is_split_into_words`, no list of strings.
+            ValueError: too long where nothing may be cut, half a
+                character, or an unknown `truncation`.
         """
         pairs = None if pair is None else [pair]
         ((_, a, b),) = cut_rows(
@@ -301,7 +321,11 @@ class Tokenizer:
                 arrays of NumPy, which need no torch.
 
         Returns:
-            `input_ids`, `attention_mask`, `token_type_ids`, (B, S).
+            A `Batch`: `input_ids`, `attention_mask` and
+            `token_type_ids`, (B, S). With overflowing tokens there
+            may be more rows than texts, and beside them is
+            `overflow_to_sample_mapping`, the number of each row's
+            text: take it before `to`, which leaves it behind.
 
         Raises:
             TypeError: something is not a string.
@@ -342,11 +366,12 @@ class Tokenizer:
     def ids(
         self, texts: Sequence[str], *, max_length: int | None = None
     ) -> list[list[int]]:
-        """Give the ids of each text with [CLS] and [SEP], no two side by side.
+        """Give each text's ids, with [CLS] and [SEP], unpadded.
 
         Args:
-            texts: any number of them.
-            max_length: most tokens; what is beyond is cut off.
+            texts: any number of them, none included.
+            max_length: most tokens, special ones included; what is
+                beyond is cut off.
 
         Raises:
             TypeError: something that is not a string.
@@ -422,20 +447,24 @@ class Tokenizer:
         """Load a vocabulary and what is set and added beside it.
 
         As in `transformers`, a `tokenizer.json` comes before a
-        `vocab.txt`. The switches are those of
-        `tokenizer_config.json`; where it is absent, or names no class
-        but a back end, those of `tokenizer.json`.
+        `vocab.txt`. `lowercase`, `strip_accents` and `chinese` are
+        what `tokenizer_config.json` says. Where that names a class
+        such as `PreTrainedTokenizerFast`, they are what
+        `tokenizer.json` says; where it is absent or names none,
+        that says what it leaves open.
 
         Args:
             name_or_path: "leads-4096", the book's own vocabulary, or
                 whatever `minibert.files.resolve` finds.
             revision: a hub id's branch, tag or commit; None for the
-                one that is pinned here, else the newest.
+                one that is pinned here, else what the hub's cache
+                holds, else the newest.
 
         Raises:
-            FileNotFoundError: nothing of this name, or no vocabulary.
-            ValueError: a file is broken, or sets what would change
-                the ids and what this tokenizer lacks.
+            FileNotFoundError: nothing of this name, or no pieces.
+            ModuleNotFoundError: "minilm" without `[models]`.
+            ValueError: a file is broken, or asks for what this
+                tokenizer does not do and what would change the ids.
         """
         own = Path(str(resources.files("minibert"))) / "vocab"
         name = str(name_or_path)

@@ -63,10 +63,11 @@ class TrainingConfig:
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
         keep: how many checkpoints stay, the newest.
-        time_limit: seconds after which a run with a folder saves a
-            checkpoint and stops; None for no limit.
+        time_limit: seconds after which the run saves a checkpoint
+            and stops; None for no limit. It needs a folder.
         shard: give each of several processes a part of all weights,
-            gradients and means, not a copy (FSDP).
+            gradients and Adam's means, not a copy (FSDP). Not in
+            float16, and with torch 2.6 or newer.
 
     Raises:
         ValueError: a number that makes no run.
@@ -178,36 +179,48 @@ def train(
     """Train in place; go on where a run in `folder` stopped.
 
     Args:
-        model: gives an output with its losses as fields.
-        batches: called with step, rank and world, gives this
-            process's pieces of the step; the same ones each time.
+        model: gives an output with its losses as fields. It is
+            moved to the best device and stays there, in the end in
+            eval mode; with `shard`, on the CPU.
+        batches: called with step (from 0), rank and world, gives
+            this process's `Microbatch`es of the step; the same ones
+            each time.
             If it has a `state_dict`, checkpoints hold that too.
         config: the run's numbers.
         folder: for the log (`log.jsonl`) and checkpoints; None
             keeps nothing.
         evaluate: called with the model in eval mode, gives numbers.
         settings: further facts that must be the same when a run is
-            resumed, such as a `digest` (checksum) of the rows; the
-            starting weights are always checked.
+            resumed, such as a checksum of the rows. The starting
+            weights must be, too, and all of `config` but `keep`,
+            `time_limit` and `shard`.
         enough: called with the log before each step; true ends the
             run there.
         branch_from: another run's checkpoint, `RUN/step-00000500`,
-            to start from; only the settings listed in `BRANCHED`
-            of `minibert.checkpoints` may differ from that run's.
+            to go on from at its step, in a folder of one's own.
+            Besides what may always differ, `steps`,
+            `learning_rate`, `warmup`, `weight_decay`, `clip`,
+            `seed` and what ends with `_every` may be others.
         progress: whether to show a bar.
 
     Returns:
-        The lines of the log: `step`, the losses, `rate`,
-        `tokens_per_second`, and what `evaluate` gave.
+        The lines of the log, those from before a stop included.
+        Each has its `step`. Every `log_every` and `save_every`
+        steps and at the end come the losses, as means since they
+        last came, `rate` and `tokens_per_second`; every
+        `evaluate_every` and at the end what `evaluate` gave.
 
     Raises:
         ValueError: `folder` holds a run of another config, of other
-            settings, or from other starting weights; a branch that
-            changes more than `BRANCHED`, or has no folder.
+            settings, or from other starting weights, or none of its
+            checkpoints can be read; a branch that changes more than
+            it may, has no folder, or no step left; a time limit
+            without a folder; see `spread`.
         FileNotFoundError: no such checkpoint to branch from.
         OSError: a checkpoint could not be written; the one before
             is whole.
-        FloatingPointError: the loss is not a number.
+        FloatingPointError: a loss is infinite or no number. This
+            is seen where a line of the log is due.
         Stopped: with a folder, after SIGTERM, SIGUSR1 or the time
             limit, and a checkpoint to go on from.
 

@@ -20,6 +20,13 @@ __all__ = ["save_trained", "stack_layers", "train_last"]
 def train_last(model: nn.Module, layers: int) -> None:
     """Freeze the body but for its last `layers`; heads stay free.
 
+    The embeddings and the pooler are of the body, and are frozen.
+
+    Args:
+        model: with a head, its body in `model.bert`; it is changed
+            in place.
+        layers: how many stay free; 0 for the head alone.
+
     Raises:
         ValueError: more layers than there are.
     """
@@ -33,7 +40,15 @@ def train_last(model: nn.Module, layers: int) -> None:
 
 
 def stack_layers(model: Kind, layers: int) -> Kind:
-    """Make a deeper model: its layers over again, the rest as it is.
+    """Make a deeper model: its layers over again, the rest as is.
+
+    Args:
+        model: of L layers; it stays as it is.
+        layers: of the new one, a multiple of L.
+
+    Returns:
+        A new model of the same class, on the same device and in the
+        same type, in training mode.
 
     Raises:
         ValueError: `layers` is no multiple of what there is.

@@ -196,7 +196,10 @@ class CrossAttention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, cross-attention, feed-forward.
+    """Self-attention, cross-attention, feed-forward.
+
+    It is causal where `mask` is a `causal_mask`; without a mask
+    each place of `x` sees all of `x`.
 
     The arguments are `EncoderLayer`'s.
 
@@ -294,7 +297,11 @@ class Transformer(nn.Module):
         intermediate_size: the feed-forward's inner size.
         max_length: the longest sequence, source or target.
         dropout: on what each part adds and on attention weights.
-        pad: the source id that is padding.
+        pad: the source id that is padding; targets may have none.
+
+    Raises:
+        ValueError: when it is called, a sequence that is longer
+            than `max_length`.
 
     Source: Vaswani et al. 2017, figure 1, with learned positions.
     """

@@ -177,7 +177,9 @@ def train_vocabulary(
 
     Raises:
         TypeError: a text is not a string.
-        ValueError: no texts, or `size` is below their characters.
+        ValueError: no texts, or `size` has no room for the special
+            tokens and the characters, which count as they begin a
+            word, `c`, and as they continue one, `##c`.
 
     Source: Schuster and Nakajima 2012; the trainer is that of
     `tokenizers`, which merges by count, as BPE does.

@@ -31,6 +31,12 @@ def find_tokens(
 ) -> tuple[int, int] | None:
     """Find the tokens of the characters `start` to `end`.
 
+    Args:
+        offsets: of each token its first character and the one after
+            its last.
+        start: the first character.
+        end: the one after the last.
+
     Returns:
         The first and the last token that overlaps those characters;
         None where no token does. Where an end lies inside a token,
@@ -85,8 +91,9 @@ def cut_windows(
             the next one's; None takes a third of `max_length`.
 
     Raises:
-        ValueError: no room for the text, or windows that would
-            leave tokens out between them.
+        ValueError: no room for the text, or a `doc_stride` that is
+            not 1 to that room, where windows would leave tokens out
+            between them; also of a text that needs one window.
 
     Source: `run_squad.py` of BERT's repository.
     """
@@ -113,8 +120,16 @@ def trusted_window(
 ) -> NDArray[np.int64]:
     """Give, for each of `count` tokens, the window to trust.
 
-    It is the one that shows most of the text on the token's shorter
-    side, with a hundredth of its length added; of equals the first.
+    It is the one with most of the text's tokens on the token's
+    shorter side, plus a hundredth of the tokens of the text in the
+    window; of equals the first.
+
+    Args:
+        spans: as in `Windows`.
+        count: tokens of the text.
+
+    Returns:
+        (count,) the number of each token's window, from 0.
 
     Source: `_check_is_max_context` in `run_squad.py`.
     """

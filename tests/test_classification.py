@@ -769,6 +769,14 @@ def test_windows_that_cannot_be(tokenizer, more, message):
         classify(LONG, model=(model, tokenizer), **more)
 
 
+def test_a_second_text_is_never_left_out(tokenizer):
+    ours = random_model(BertForSequenceClassification), tokenizer
+    with pytest.raises(ValueError, match="a list of texts, not an iterator"):
+        classify(iter(TEXTS), second=TEXTS[0], model=ours)
+    with pytest.raises(ValueError, match="3 texts, but 1 second ones"):
+        classify(TEXTS[:3], second=TEXTS[:1], model=ours)
+
+
 def test_a_row_is_as_long_as_the_model_or_shorter():
     model = random_model(BertForSequenceClassification)
     assert [row_length(model, n) for n in (None, 1, 39, 40, 41, 10**6)] == [40, 1, 39, 40, 40, 40]

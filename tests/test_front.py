@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from itertools import chain
 
 import pytest
 from source import ROOT
@@ -42,13 +43,34 @@ def for_type_checkers() -> dict[str, str]:
     return found
 
 
+def explained() -> dict[str, list[str]]:
+    """The modules that each page of the reference explains."""
+    return {
+        path.stem: re.findall(
+            r"^\.\. automodule:: minibert\.(\w+)$", path.read_text(encoding="utf-8"), re.M
+        )
+        for path in sorted((ROOT / "book").glob("api-*.md"))
+    }
+
+
 def on_the_page() -> dict[str, str]:
     """Name -> module, as the table of the API page says."""
     page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
     table = page.split("## What most programs need")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| \[`minibert\.(\w+)`\]\(#minibert(\w+)\) \| (.*) \|$", table, re.M)
-    assert all(module == anchor for module, anchor, _ in rows)
-    return {name: module for module, _, names in rows for name in re.findall(r"`(\w+)`", names)}
+    row = r"^\| \[`minibert\.(\w+)`\]\(([\w-]+)\.md#minibert(\w+)\) \| (.*) \|$"
+    rows = re.findall(row, table, re.M)
+    assert all(module == anchor and module in explained()[page] for module, page, anchor, _ in rows)
+    return {name: module for module, *_, names in rows for name in re.findall(r"`(\w+)`", names)}
+
+
+def test_the_reference_lists_its_pages_and_their_modules() -> None:
+    page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    table = page.split("## Every public name")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| \[.*\]\(([\w-]+)\.md\) \| (.*) \|$", table, re.M)
+    assert {name: re.findall(r"`(\w+)`", modules) for name, modules in rows} == explained()
+    without = page.split("## Modules without a public name")[1]
+    found = [*chain(*explained().values()), *re.findall(r"`minibert\.(\w+)`", without), "moved"]
+    assert sorted(found) == sorted(MODULES)  # each once
 
 
 def test_the_list_the_types_and_the_page_say_the_same() -> None:
@@ -64,8 +86,7 @@ def test_a_name_is_public_in_its_module_and_documented(name: str) -> None:
     assert name in home.__all__ and found is getattr(home, name)
     assert found.__module__ == home.__name__  # its own, not one that passes through
     assert name in dir(minibert)
-    page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
-    assert f"automodule:: {home.__name__}\n" in page
+    assert sum(minibert.HOME[name] in modules for modules in explained().values()) == 1
 
 
 def test_no_name_hides_a_module_and_none_is_of_before() -> None:

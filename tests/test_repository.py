@@ -45,6 +45,16 @@ def texts() -> dict[str, str]:
     }
 
 
+def test_each_paper_that_a_page_links_is_in_the_bibliography() -> None:
+    paper = re.compile(r"arxiv\.org/(?:abs|pdf)/\d+\.\d+|aclanthology\.org/[\w.-]*\w")
+    book = ROOT / "book"
+    kept = set(paper.findall((book / "bibliography.md").read_text(encoding="utf-8")))
+    for path in (*book.glob("source/*.md"), *book.glob("*.md")):
+        linked = {url.replace("/pdf/", "/abs/") for url in paper.findall(path.read_text("utf-8"))}
+        assert linked <= kept, path.name
+    assert len(kept) > 60
+
+
 def test_every_link_to_the_repository_names_it_rightly():
     link = re.compile(rf"github\.com/([\w.-]+)/{NAME}\b|([\w.-]+)\.github\.io/([\w-]+)")
     for name, text in texts().items():

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from nbformat import NotebookNode
 from source import ROOT
-from test_told import pieces, printed
+from test_told import parsed, pieces, printed
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 TRAINS = {"train", "fine_tune", "pretrain", "fit"}
@@ -60,25 +60,23 @@ def trainings(tree: ast.AST, names: set[str], weight: int = 1) -> int:
 def sections(path: Path) -> Iterator[tuple[str, str, list[NotebookNode]]]:
     """A chapter's sections: anchor, prose with all outputs, code cells."""
     found: dict[str, tuple[list[str], list[NotebookNode]]] = {}
-    for headings, content in pieces(path):
-        anchor = next((name for level, name in headings if level == 2), "")
-        text, cells = found.setdefault(anchor, ([], []))
-        if isinstance(content, str):
-            text.append(content)
+    for piece in pieces(path):
+        text, cells = found.setdefault(piece.section, ([], []))
+        if isinstance(piece.content, str):
+            text.append(piece.content)
         else:
-            cells.append(content)
-            text.append(printed(content))
+            cells.append(piece.content)
+            text.append(printed(piece.content))
     for anchor, (text, cells) in found.items():
         yield anchor, "\n".join(text), cells
 
 
-def parsed(cell: NotebookNode) -> ast.Module:
-    return ast.parse(re.sub(r"^( *)[%!].*$", r"\1pass", cell.source, flags=re.M))
-
-
 def comparing(path: Path) -> dict[str, str]:
     """The sections that train more than one model, or show how far a mean may be off."""
-    found = {anchor: (text, [*map(parsed, cells)]) for anchor, text, cells in sections(path)}
+    found = {
+        anchor: (text, [parsed(cell.source) for cell in cells])
+        for anchor, text, cells in sections(path)
+    }
     names = trainers([tree for _, trees in found.values() for tree in trees])
     return {
         anchor: text for anchor, (text, trees) in found.items()

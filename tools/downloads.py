@@ -30,11 +30,10 @@ import browser
 import yaml
 from bs4 import BeautifulSoup, Tag
 from docutils.utils.math.latex2mathml import tex2mathml
+from source import ROOT, SITE
 
 from minibert import __version__
 
-ROOT = Path(__file__).resolve().parent.parent
-SITE = Path(os.environ.get("MINIBERT_SITE", ROOT / "_build" / "html"))
 STYLE = Path(__file__).with_suffix(".css")
 PAPER = STYLE.with_stem("paper")
 TITLE = "BERT, from one matrix product up"
@@ -126,10 +125,11 @@ def contents() -> Iterator[tuple[str, str]]:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     yield Path(toc["root"]).stem, ""
     for part in toc["parts"]:
-        for one in part["chapters"]:
-            name = Path(one["file"]).stem
-            if name not in ONLINE_ONLY:
-                yield name, part["caption"]
+        for chapter in part["chapters"]:
+            for one in (chapter, *chapter.get("sections", ())):
+                name = Path(one["file"]).stem
+                if name not in ONLINE_ONLY:
+                    yield name, part["caption"]
 
 
 def clean(body: Tag, name: str, title: str, answers: Answers) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
+TWO = ("-n", "2", "--dist", "worksteal")  # two tests at a time
 TWINE = "twine==7.0.0"  # as in the workflow of a release
 FOLDER = "Scripts" if os.name == "nt" else "bin"
 # Every command runs the notebooks in the same way: one thread each, two at a time.
@@ -177,7 +178,7 @@ def unit() -> None:
         # package and what it depends on are not needed.
         pip("--no-deps", "antiberty==0.1.3")
         mark.touch()
-    module("pytest", "-n", "2", "--dist", "worksteal", "--ignore", "tests/site", "tests")
+    module("pytest", *TWO, "--ignore", "tests/site", "tests")
 
 
 def wheel(*only: str) -> None:
@@ -202,7 +203,7 @@ def wheel(*only: str) -> None:
     tests = [ROOT / "tests" / f"test_{name}.py" for name in only] or [ROOT / "tests"]
     with tempfile.TemporaryDirectory() as empty:
         run(
-            python(".venv-wheel"), "-m", "pytest", "-n", "2", "--dist", "worksteal",
+            python(".venv-wheel"), "-m", "pytest", *TWO,
             "--ignore", ROOT / "tests" / "site", *tests, folder=empty, MINIBERT_WHEEL="1",
         )  # fmt: skip
 
@@ -222,7 +223,7 @@ def test() -> None:
     notebooks()
     html()
     downloads()
-    module("pytest", "-n", "2", "--dist", "worksteal", "tests/site")
+    module("pytest", *TWO, "tests/site")
     book("welcome", "attention")
 
 

@@ -1,8 +1,9 @@
-"""Where chapters lie and how their text is read: shared by the other tools."""
+"""Where chapters and their site lie, and how their text is read: shared by the other tools."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "book" / "source"
+SITE = Path(os.environ.get("MINIBERT_SITE", ROOT / "_build" / "html"))
 EXPORT = re.compile(r"# (minibert/\w+\.py)$")
 METADATA = {
     "kernelspec": {

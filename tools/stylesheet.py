@@ -16,8 +16,7 @@ from tinycss2.ast import AtRule, HashToken, IdentToken, LiteralToken, Node, Qual
 
 SHEET = "_static/site.css"
 HEAD = re.compile(r"<head>.*?</head>", re.S)
-LINK = re.compile(r'[ \t]*<link [^>]*href="([^"]*)"[^>]*rel="stylesheet"[^>]*>\n?'
-                  r'|[ \t]*<link rel="stylesheet"[^>]*href="([^"]*)"[^>]*>\n?')  # fmt: skip
+LINK = re.compile(r'[ \t]*<link (?=[^>]*rel="stylesheet")[^>]*href="([^"]*)"[^>]*>\n?')
 EARLY = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')  # it hurries what can wait
 NESTED = {"media", "supports", "layer", "container"}
 
@@ -78,7 +77,7 @@ def unite(app: Sphinx, error: Exception | None) -> None:
     pages = {path: path.read_text(encoding="utf-8")
              for where in ("*.html", "book/*.html") for path in out.glob(where)}  # fmt: skip
     heads = {path: head[0] for path, text in pages.items() if (head := HEAD.search(text))}
-    asked = {path: [a or b for a, b in LINK.findall(head)] for path, head in heads.items()}
+    asked = {path: LINK.findall(head) for path, head in heads.items()}
     order = max(asked.values(), key=len)
     files = [out / "_static" / urlsplit(one).path.split("_static/")[1] for one in order]
     if any(path.name == Path(SHEET).name for path in files):  # nothing was written anew
