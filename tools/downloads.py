@@ -125,11 +125,10 @@ def contents() -> Iterator[tuple[str, str]]:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     yield Path(toc["root"]).stem, ""
     for part in toc["parts"]:
-        for chapter in part["chapters"]:
-            for one in (chapter, *chapter.get("sections", ())):
-                name = Path(one["file"]).stem
-                if name not in ONLINE_ONLY:
-                    yield name, part["caption"]
+        for one in part["chapters"]:
+            name = Path(one["file"]).stem
+            if name not in ONLINE_ONLY:
+                yield name, part["caption"]
 
 
 def clean(body: Tag, name: str, title: str, answers: Answers) -> None:
