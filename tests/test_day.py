@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed.fsdp
+from launching import free_port
 from safetensors.torch import load_file
 from test_training import CONFIG, Line, batches, weights
 
@@ -115,10 +115,8 @@ def text(tmp_path) -> Path:
 
 def start(count: int, *words: object) -> list[subprocess.Popen[str]]:
     """Start a command as so many processes, as torchrun does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    shared |= {"WORLD_SIZE": str(count)}
     shared |= {"OMP_NUM_THREADS": "1", "MINIBERT_DEVICE": "cpu"}
     return [
         subprocess.Popen(

@@ -10,23 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from launching import accelerate
 from source import ROOT
 
 from minibert import embed, leads, nearest
 
 EXAMPLES = ROOT / "examples"
-LAUNCH = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
-LAUNCH += ("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
-LAUNCH += ("--main_process_port", "0")  # any that is free
 
 
 def run(name: str, *arguments: object, folder: Path, processes: int = 1, code: int = 0) -> str:
     """Run an example in an empty folder; give what it printed."""
-    before = ["-m", *LAUNCH] if processes == 2 else []
+    start = [sys.executable] if processes == 1 else accelerate(processes)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     settings = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *before, EXAMPLES / f"{name}.py", *map(str, arguments)],
+        [*start, EXAMPLES / f"{name}.py", *map(str, arguments)],
         cwd=folder, env=os.environ | settings, capture_output=True, encoding="utf-8",
         timeout=900,
     )  # fmt: skip

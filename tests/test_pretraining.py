@@ -19,6 +19,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from launching import accelerate, torchrun
 
 from minibert.__main__ import main
 from minibert.bert import BertModel
@@ -630,24 +631,13 @@ def test_command_line_says_what_is_wrong(tmp_path, capsys):
     assert "warmup is 9, not 0 to 4" in capsys.readouterr().err
 
 
-LAUNCHERS = {
-    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "COUNT"],
-    "accelerate": [  # as on two GPUs; a machine without one takes gloo
-        "accelerate.commands.launch", "--multi_gpu", "--num_processes", "COUNT",
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", "0",
-    ],
-}  # fmt: skip
-
-
 @pytest.mark.skipif(
     sys.platform == "win32", reason="torchrun wants libuv, which torch's Windows builds lack"
 )
 @pytest.mark.parametrize(
-    ("launcher", "count", "size"),
-    [("torchrun", 2, 8), ("accelerate", 2, 8), ("torchrun", 3, 2)],
+    ("launch", "count", "size"), [(torchrun, 2, 8), (accelerate, 2, 8), (torchrun, 3, 2)]
 )
-def test_two_processes_equal_one(launcher, count, size, folder_of_text, tmp_path):
+def test_two_processes_equal_one(launch, count, size, folder_of_text, tmp_path):
     """Gloo processes: the losses of one with the same global batch, even if one has no row."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     code = tmp_path / "run.py"
@@ -656,9 +646,7 @@ def test_two_processes_equal_one(launcher, count, size, folder_of_text, tmp_path
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     args = [str(code), str(folder_of_text), str(size)]
     subprocess.run([sys.executable, *args, str(whole)], env=env, **quiet)
-    launch = [sys.executable, "-m", *LAUNCHERS[launcher]]
-    launch = [str(count) if one == "COUNT" else one for one in launch]
-    subprocess.run([*launch, *args, str(halves)], env=env, **quiet)
+    subprocess.run([*launch(count), *args, str(halves)], env=env, **quiet)
     logs = [
         [json.loads(x) for x in (f / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         for f in (whole, halves)
