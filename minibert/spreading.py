@@ -85,15 +85,10 @@ def share_out(
 
     Source: Zhao et al. 2023, PyTorch FSDP.
     """
-    try:
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-        from torch.distributed.tensor import (
-            DTensor,
-            distribute_tensor,
-        )
-    except ImportError:
-        raise ValueError("shard needs torch 2.6 or newer") from None
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     device = processes().device
     half = best_dtype(device) == torch.float16
     if config.bfloat16 is None and half:

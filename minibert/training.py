@@ -67,7 +67,7 @@ class TrainingConfig:
             and stops; None for no limit. It needs a folder.
         shard: give each of several processes a part of all weights,
             gradients and Adam's means, not a copy (FSDP). Not in
-            float16, and with torch 2.6 or newer.
+            float16.
 
     Raises:
         ValueError: a number that makes no run.

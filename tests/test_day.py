@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed.fsdp
 from launching import free_port
 from safetensors.torch import load_file
 from test_training import CONFIG, Line, batches, weights
@@ -152,8 +151,6 @@ def test_two_processes_are_stopped_and_end_as_one_that_was_not(how, text, tmp_pa
     """The whole command: one process is told to stop, both do, and both go on."""
     words = ["pretrain", text, tmp_path / "two", *SMALL]
     if how == "shares":
-        if not hasattr(torch.distributed.fsdp, "fully_shard"):
-            pytest.skip("torch before 2.6")
         words += ["--shard", "yes"]
     running = start(2, *words)
     wait_for_step(tmp_path / "two", running)
