@@ -25,6 +25,13 @@ NOT_THE_PACKAGE = (  # what these test is here once, whatever the versions
     "test_repository.py", "test_second_device.py", "test_tools.py", "test_user_project.py",
     "test_workflows.py",
 )  # fmt: skip
+NEWER = (  # what newer versions alone can do: of torch, compile and export; of transformers, ids
+    "test_export.py::test_compiled_whole_with_its_loss",
+    "test_export.py::test_exported_at_any_size[BertForMultipleChoice]",
+    "test_export.py::test_the_exporters_own_attention_is_another",
+    "test_packing.py::test_compiled_in_one_graph_for_all_lengths",
+    "test_tokens.py::test_a_special_token_may_be_an_added_one",
+)
 
 
 def main() -> None:
@@ -64,6 +71,7 @@ def main() -> None:
     run(*uv[:1], "build", *quiet, "--wheel", "--out-dir", wheels)
     run(*uv, *here, "--no-deps", "--reinstall", *wheels.glob("*.whl"))
     left_out = [f"--ignore=tests/{name}" for name in NOT_THE_PACKAGE]
+    left_out += [f"--deselect=tests/{name}" for name in NEWER]
     run(python(VENV).with_name("pytest"), *left_out, *(args.tests or ["tests"]), MINIBERT_WHEEL="1")
 
 
