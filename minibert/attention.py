@@ -240,10 +240,8 @@ def find_kernel(
         or torch.cuda.get_device_properties(query.device).major < 8
     ):
         return None
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:  # of torch before 2.10
-        return None
+    from torch.nn.attention.varlen import varlen_attn
+
     return varlen_attn
 
 

@@ -347,7 +347,8 @@ def test_compiled_in_one_graph_for_all_lengths() -> None:
 
 def test_torchs_kernel_takes_what_we_give_it() -> None:
     """Without a GPU, and without numbers: shapes and types as torch's own rules check them."""
-    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    from torch.nn.attention import varlen
+
     with torch._subclasses.FakeTensorMode():
         query = torch.empty(1, 2, 24, 16, dtype=torch.bfloat16)
         bounds = torch.empty(4, dtype=torch.int32)
