@@ -52,7 +52,7 @@ def test_the_pdf_has_each_chapter_in_its_outline(pdf: pypdf.PdfReader):
     assert len(below) >= 20 and min(below) >= 1  # sections
     for name, place in zip(NAMES, places, strict=False):
         assert title(name).split()[-1] in pdf.pages[place].extract_text()
-    contents = "".join(page.extract_text() for page in pdf.pages[1 : places[0]])
+    contents = "\n".join(page.extract_text() for page in pdf.pages[1 : places[0]])
     for name, place in zip(NAMES, places, strict=False):
         assert re.search(rf"{re.escape(title(name))}\s*{place + 1}\b", contents), name
 
