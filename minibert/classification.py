@@ -286,7 +286,8 @@ def classify(
         TypeError: a text that is no string.
         ValueError: windows that would leave tokens out between
             them, or windows of two texts; not as many second texts
-            as texts, or some beside an iterator; a config that names no classes.
+            as texts, or some beside an iterator; a config that
+            names no classes.
         FileNotFoundError, TypeError, ValueError: as `load`: among
             others a model in training mode, or one without a
             trained head.

@@ -84,11 +84,8 @@ def open_exported(
 class ExportedModel:
     """A file of ONNX, called as the model it was exported from.
 
-    `load(folder, backend="onnx")` makes one. Called with arrays
-    `input_ids`, `attention_mask` and `token_type_ids`, (B, S), of
-    choices (B, N, S), it gives a named tuple of arrays, with the
-    names of the model's own outputs. What it takes is made by
-    `tokenizer(texts, return_tensors="np")`: `model(*batch)`.
+    `load(folder, backend="onnx")` makes one. What it takes is made
+    by `tokenizer(texts, return_tensors="np")`: `model(*batch)`.
 
     Attributes:
         kind: the name of the model's class.

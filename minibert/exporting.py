@@ -232,10 +232,10 @@ def export(
     The folder holds `onnx/model.onnx`, which reads `input_ids`,
     `attention_mask` and `token_type_ids`, int64 and (B, S) of any
     size up to the model's positions, of choices (B, N, S), and
-    gives the model's outputs by their names; with `config.json`, the tokenizer's files, and the
-    card where the model's folder has one. Its outputs were compared
-    with torch's, on several shapes. All is written aside, and moved
-    in when it is right.
+    gives the model's outputs by their names; with `config.json`,
+    the tokenizer's files, and the card where the model's folder has
+    one. Its outputs were compared with torch's, on several shapes.
+    All is written aside, and moved in when it is right.
 
     Args:
         model: a shipped name, a folder or a hub id; or a model in

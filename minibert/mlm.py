@@ -76,10 +76,6 @@ class Masking:
     random, 10 % stay as they are. [CLS], [SEP], [PAD], [UNK] and
     [MASK] are never chosen, and never drawn.
 
-    Called with ids (B, S) on the CPU, and a torch.Generator if the
-    chance is to come from there, it gives a `Masked`; the ids that
-    it was given stay as they are.
-
     Args:
         tokenizer: the one that made the ids.
         probability: the share of tokens that is chosen.
@@ -180,8 +176,8 @@ class MaskedLMOutput(NamedTuple):
             there is none.
         logits: (B, S, V); where labels were given (N, V), of the
             labelled places in reading order.
-        hidden_states: L + 1 of them, (B, S, H) each.
-        attentions: L of them, (B, A, S, S) each.
+        hidden_states: as in `BertOutput`.
+        attentions: as in `BertOutput`.
     """
 
     loss: Tensor | None

@@ -328,8 +328,8 @@ class NextSentenceOutput(NamedTuple):
     Attributes:
         loss: the mean over the B rows, nats; None without labels.
         logits: (B, 2): is next, is not.
-        hidden_states: L + 1 of them, (B, S, H) each, if asked for.
-        attentions: L of them, (B, A, S, S) each, if asked for.
+        hidden_states: as in `BertOutput`.
+        attentions: as in `BertOutput`.
     """
 
     loss: Tensor | None

@@ -65,8 +65,8 @@ class PreTrainingOutput(NamedTuple):
         seq_relationship_logits: (B, 2): is next, is not.
         masked_lm_loss: the mean over the N labelled places, nats.
         next_sentence_loss: the mean over the B rows, nats.
-        hidden_states: L + 1 of them, (B, S, H) each.
-        attentions: L of them, (B, A, S, S) each.
+        hidden_states: as in `BertOutput`.
+        attentions: as in `BertOutput`.
     """
 
     loss: Tensor | None

@@ -259,9 +259,8 @@ def summarize(
     first place counts. A text with no more than `count` different
     sentences is its own summary. Of a sentence longer than `embed`
     reads, 256 tokens for MiniLM, the beginning counts. In a text, a
-    bare number (*1.*) or
-    a word with its number (*Step 1.*) is joined to the sentence
-    after it.
+    bare number (*1.*) or a word with its number (*Step 1.*) is
+    joined to the sentence after it.
 
     Args:
         text: of any length, cut into sentences by the rules of

@@ -106,10 +106,6 @@ class Tokenizer:
         pad_id: the id of [PAD]; likewise `unk_id`, `cls_id`,
             `sep_id` and `mask_id`.
 
-    Called with a list of B texts, and one of as many second texts
-    if there are pairs, it gives a `Batch`: (B, S), padded to the
-    longest, and cut where `max_length` is given.
-
     Raises:
         TypeError: a vocabulary that is no list of strings.
         ValueError: [PAD], [UNK], [CLS], [SEP] or [MASK] is missing,

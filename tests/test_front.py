@@ -4,6 +4,7 @@ That a type checker finds what it is told of them is held by mypy, in `make chec
 """
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -43,6 +44,7 @@ def for_type_checkers() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def explained() -> dict[str, list[str]]:
     """The modules that each page of the reference explains."""
     return {
